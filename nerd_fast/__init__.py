@@ -1,0 +1,41 @@
+"""NeRD segmentation heads (Zhang et al. 2021), fused: `NeRDm`, `NeRDc`, `replace_head`.
+
+The names below load on first use, so that `import nerd_fast` and `nerd-fast --help` answer at once.
+The heads need torch and numpy alone; Triton is loaded by the first call that launches a kernel.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "NeRDc": "heads",
+    "NeRDm": "heads",
+    "boundary_distances": "distances",
+    "replace_head": "surgery",
+}
+_MODULES = ("distances", "functional", "heads", "kernels", "ops", "reference", "segmentation", "surgery")
+
+__all__ = ["NeRDc", "NeRDm", "boundary_distances", "functional", "reference", "replace_head"]  # noqa: F822
+
+if TYPE_CHECKING:
+    from nerd_fast import functional, reference
+    from nerd_fast.distances import boundary_distances
+    from nerd_fast.heads import NeRDc, NeRDm
+    from nerd_fast.surgery import replace_head
+
+
+def __getattr__(name):
+    if name in _HOME:
+        value = getattr(import_module(f"nerd_fast.{_HOME[name]}"), name)
+    elif name in _MODULES:
+        value = import_module(f"nerd_fast.{name}")
+    else:
+        raise AttributeError(f"module 'nerd_fast' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__():
+    return sorted({*globals(), *_HOME, *_MODULES})

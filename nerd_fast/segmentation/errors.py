@@ -1,0 +1,34 @@
+"""Errors that a user can act on, each with the exit code of the command that meets it.
+
+Every error takes one string, so that it survives the trip from a data-loading worker process.
+"""
+
+
+class NerdFastError(Exception):
+    """Base of the errors below; `exit_code` is what the command line returns for it."""
+
+    exit_code = 1
+
+
+class UsageError(NerdFastError):
+    """An option, a configuration or an output folder that cannot be used."""
+
+    exit_code = 2
+
+
+class DataError(NerdFastError):
+    """A file or a data set that cannot be trusted."""
+
+    exit_code = 3
+
+
+class CheckpointError(NerdFastError):
+    """A checkpoint that is damaged, foreign, hostile or of another configuration."""
+
+    exit_code = 4
+
+
+class NonFiniteError(NerdFastError):
+    """NaN or infinity in a loss, a weight or a logit."""
+
+    exit_code = 5

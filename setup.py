@@ -1,0 +1,32 @@
+"""Packaging: the heads (`nerd_fast`), with the Triton kernels of the top-level `kernels/` mapped to `nerd_fast.kernels`."""
+
+from setuptools import find_packages, setup
+
+CORE = ["torch>=2.10", "numpy>=1.26", "triton; platform_system == 'Linux'"]
+TRAIN = [
+    "monai>=1.6",
+    "nibabel>=5.2",
+    "scipy>=1.11",
+    "pytorch-lightning>=2.6.4,<3",  # 2.6.2 and 2.6.3 were malicious releases (GHSA-w37p-236h-pfx3)
+    "jsonargparse>=4.40",
+    "safetensors>=0.4",
+    "pynrrd>=1.1",
+    "matplotlib>=3.8",
+]
+DEV = ["pytest>=8", "pytest-benchmark>=5", "hypothesis>=6", "ruff>=0.12"]
+
+setup(
+    name="nerd-fast",
+    version="0.1.0",
+    description="NeRD segmentation heads as fused Triton kernels, at the price of the 1x1 convolution they replace",
+    long_description=open("README.md", encoding="utf-8").read(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    python_requires=">=3.11",
+    packages=[*find_packages(include=["nerd_fast", "nerd_fast.*"]), "nerd_fast.kernels"],
+    package_dir={"nerd_fast": "nerd_fast", "nerd_fast.kernels": "kernels"},
+    install_requires=CORE,
+    extras_require={"train": TRAIN, "dev": [*TRAIN, *DEV], "tensorboard": ["tensorboard"]},
+    entry_points={"console_scripts": ["nerd-fast = nerd_fast.cli:main"]},
+)
