@@ -1,0 +1,69 @@
+"""NeRD as the paper writes it, in plain PyTorch: the oracle that the fast heads are held against.
+
+Symbols are the paper's: `x` features, `v` boundary distances, `f` the calibrator, `w` the classifier, `s` logits.
+Any device and dtype; the calibrator computes in float32 at least, as the heads do.
+"""
+
+import torch
+from torch.nn.functional import leaky_relu, linear, relu, silu
+
+from nerd_fast.distances import boundary_distances
+
+ACTIVATIONS = {"relu": relu, "leaky_relu": leaky_relu, "silu": silu, "tanh": torch.tanh}
+
+
+def f(v, weights, biases, activation="relu"):
+    """The calibrator (section 2.1): v (4 or 6, *spatial) -> (outputs, *spatial), one MLP over all positions."""
+    h = v.movedim(0, -1)
+    for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
+        h = ACTIVATIONS[activation](linear(h, weight.to(v.dtype), bias.to(v.dtype)))
+    return linear(h, weights[-1].to(v.dtype), biases[-1].to(v.dtype)).movedim(-1, 0)
+
+
+def nerdm(
+    x, classifier, weights, biases, bias=None, *, activation="relu", distance_scale="extent", origin=None, extent=None
+):
+    """NeRDm, equation 5: `s_v = w^T (x_v 1/sigma + (-mu/sigma))` with `f(v) = (1/sigma, -mu/sigma)`.
+
+    x (B, C, *spatial), classifier w (K, C), weights and biases of f (each weight (out, in), last out 2 C),
+    bias (K,) or None. Returns logits (B, K, *spatial) in x's dtype.
+    """
+    v = _distances(x, weights, distance_scale, origin, extent)
+    inverse_sigma, minus_mu_over_sigma = f(v, weights, biases, activation).chunk(2)
+    normalised = x * inverse_sigma + minus_mu_over_sigma
+    s = torch.einsum("kc,bc...->bk...", classifier.to(normalised.dtype), normalised)
+    return _finish(s, bias, x)
+
+
+def nerdc(
+    x,
+    weights,
+    biases,
+    bias=None,
+    *,
+    out_channels,
+    activation="relu",
+    distance_scale="extent",
+    origin=None,
+    extent=None,
+):
+    """NeRDc, section 2.2: `s_v = x_v^T w_v`, each position its own linear classifier `w_v = f(v)`.
+
+    x (B, C, *spatial), weights and biases of f (last out K C, output k C + c being w_kc), bias (K,) or None.
+    Returns logits (B, K, *spatial) in x's dtype.
+    """
+    v = _distances(x, weights, distance_scale, origin, extent)
+    w = f(v, weights, biases, activation).unflatten(0, (out_channels, x.shape[1]))
+    s = torch.einsum("kc...,bc...->bk...", w, x.to(w.dtype))
+    return _finish(s, bias, x)
+
+
+def _distances(x, weights, distance_scale, origin, extent):
+    dtype = torch.promote_types(weights[0].dtype, torch.float32)
+    return boundary_distances(x.shape[2:], distance_scale, origin, extent, dtype=dtype, device=x.device)
+
+
+def _finish(s, bias, x):
+    if bias is not None:
+        s = s + bias.to(s.dtype).view(-1, *[1] * (x.dim() - 2))
+    return s.to(x.dtype)
