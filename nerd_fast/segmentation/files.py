@@ -1,0 +1,37 @@
+"""Output files that appear whole or not at all."""
+
+import os
+from contextlib import contextmanager
+from pathlib import Path
+
+from nerd_fast.segmentation.errors import UsageError
+
+
+@contextmanager
+def whole_file(path):
+    """Yield a temporary path in the folder of `path`, ending as `path` does; on success it becomes `path`.
+
+    The file is on the disk before it gets its name, so that neither an exception nor a power cut leaves part of it
+    there. The folder is made when missing. Raises UsageError where the file cannot be written.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{os.getpid()}.partial.{path.name}")
+    with _usage_error(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield temporary
+            with open(temporary, "rb") as file:
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _usage_error(path):
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(
+            f"{path}: cannot be written ({error.strerror or error}). Free space there or choose another output folder"
+        ) from error
