@@ -1,0 +1,85 @@
+"""Checks of what a user hands to a head, before anything is launched.
+
+Every message names the argument, what came and what was expected.
+"""
+
+import torch
+
+from nerd_fast.backends.calibrator import ACTIVATIONS
+from nerd_fast.backends.selection import NAMES as BACKENDS
+
+PRECISIONS = ("ieee", "tf32x3", "tf32")
+FLOATING = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+
+
+def check_choices(activation, backend, precision):
+    """Raises ValueError for an unknown activation, backend or precision."""
+    for name, value, known in (
+        ("activation", activation, tuple(ACTIVATIONS)),
+        ("backend", backend, BACKENDS),
+        ("precision", precision, (None, *PRECISIONS)),
+    ):
+        if value not in known:
+            raise ValueError(f"{name}: expected one of {known}, got {value!r}")
+
+
+def check_features(x, in_channels, spatial_dims=None):
+    """Raises TypeError or ValueError unless x is a floating-point (B, C, *spatial) tensor of a supported rank."""
+    if not isinstance(x, torch.Tensor):
+        raise TypeError(f"x: expected a tensor of features, got {type(x).__name__}")
+    if x.dtype not in FLOATING:
+        raise TypeError(f"x: expected float32, float16, bfloat16 or float64 features, got {x.dtype}")
+    ranks = (4, 5) if spatial_dims is None else (spatial_dims + 2,)
+    if x.dim() not in ranks:
+        layouts = {4: "(B, C, H, W)", 5: "(B, C, D, H, W)"}
+        expected = " or ".join(layouts[rank] for rank in ranks)
+        raise ValueError(f"x: expected {expected}, got {x.dim()} dimensions of sizes {tuple(x.shape)}")
+    if x.shape[1] != in_channels:
+        raise ValueError(f"x: expected {in_channels} channels in dimension 1, got {x.shape[1]} in {tuple(x.shape)}")
+    for size in x.shape[2:]:
+        if size < 1:
+            raise ValueError(f"x: expected spatial sizes of at least 1, got {tuple(x.shape)}")
+
+
+def check_calibrator(weights, biases, spatial_dims, outputs, meaning):
+    """Raises ValueError unless the Linear layers fit one another, the distances and the number of outputs.
+
+    `meaning` says what the outputs are, for the message.
+    """
+    if len(weights) != len(biases) or len(weights) < 2:
+        raise ValueError(
+            f"weights, biases: expected as many of each and at least 2 (one hidden layer), "
+            f"got {len(weights)} and {len(biases)}"
+        )
+    fan_in = 2 * spatial_dims
+    for layer, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
+        if weight.dim() != 2 or weight.shape[1] != fan_in:
+            raise ValueError(f"weights[{layer}]: expected shape (out, {fan_in}), got {tuple(weight.shape)}")
+        if bias.shape != weight.shape[:1]:
+            raise ValueError(f"biases[{layer}]: expected shape ({weight.shape[0]},), got {tuple(bias.shape)}")
+        fan_in = weight.shape[0]
+    if fan_in != outputs:
+        raise ValueError(f"weights[{len(weights) - 1}]: expected {outputs} outputs, {meaning}, got {fan_in}")
+
+
+def check_vector(name, tensor, size):
+    """Raises ValueError unless `tensor` is None or of shape (size,)."""
+    if tensor is not None and tuple(tensor.shape) != (size,):
+        raise ValueError(f"{name}: expected shape ({size},), got {tuple(tensor.shape)}")
+
+
+def check_companions(x, **tensors):
+    """Raises TypeError or ValueError unless every tensor lies on x's device in float32 or x's dtype.
+
+    float64 features need float64 parameters: nothing is narrowed behind the user's back.
+    """
+    allowed = (x.dtype,) if x.dtype == torch.float64 else (torch.float32, x.dtype)
+    for name, value in tensors.items():
+        for tensor in value if isinstance(value, (list, tuple)) else (value,):
+            if tensor is None:
+                continue
+            if tensor.dtype not in allowed:
+                expected = " or ".join(dict.fromkeys(map(str, allowed)))
+                raise TypeError(f"{name}: expected {expected} beside {x.dtype} features, got {tensor.dtype}")
+            if tensor.device != x.device:
+                raise ValueError(f"{name}: expected on {x.device} like x, got {tensor.device}")

@@ -1,0 +1,113 @@
+"""The `triton` backend: where the fused kernels can run, and the call to them.
+
+Triton is imported by the first call that asks for it; a Triton that is missing, broken or cannot use its cache
+is a reason not to run, told in one sentence, never a crash on import.
+"""
+
+import os
+from functools import cache
+from importlib import import_module
+
+import torch
+
+OLDEST_CAPABILITY = (7, 5)
+CACHE_FAULTS = (OSError, KeyError, UnicodeDecodeError)  # a JSONDecodeError is a ValueError; see `_is_cache_fault`
+
+
+def obstacle(x, *, is_nerdm, out_channels, hidden_channels, activation, precision):
+    """None when the kernels can run this call, else one sentence that says why not and what they can run."""
+    fault = _device_obstacle(x.device)
+    if fault:
+        return fault
+    if x.dtype not in (torch.float32, torch.float16, torch.bfloat16):
+        return f"the Triton kernels take float32, float16 or bfloat16 features, not {x.dtype}"
+    return _kernels().supports(
+        variant="nerdm" if is_nerdm else "nerdc",
+        spatial_dims=x.dim() - 2,
+        in_channels=x.shape[1],
+        out_channels=out_channels,
+        hidden_channels=tuple(hidden_channels),
+        activation=activation,
+        dtype=x.dtype,
+        precision=precision,
+        capability=torch.cuda.get_device_capability(x.device) if x.is_cuda else None,
+    )
+
+
+def forward(*arguments, **options):
+    """Logits from one launch; arguments as in `nerd_fast.backends.folded.forward`."""
+    return _launch("forward", arguments, options)
+
+
+def backward(*arguments, **options):
+    """The wanted gradients; arguments as in `nerd_fast.backends.folded.backward`."""
+    return _launch("backward", arguments, options)
+
+
+def _launch(name, arguments, options):
+    precision = resolve_precision(options.pop("precision"))
+    try:
+        return getattr(_kernels(), name)(*arguments, precision=precision, **options)
+    except Exception as error:
+        if not _is_cache_fault(error):
+            raise
+        raise RuntimeError(
+            f"Triton could not use its kernel cache in {cache_folder()} ({type(error).__name__}: {error}). "
+            f"Remove that folder, or point TRITON_CACHE_DIR at one that can be written, and run again; "
+            f"backend='torch' runs without it."
+        ) from error
+
+
+def resolve_precision(precision):
+    """`None` follows `torch.get_float32_matmul_precision()`: "highest" is float32 itself, the others tf32."""
+    if precision is not None:
+        return precision
+    return "ieee" if torch.get_float32_matmul_precision() == "highest" else "tf32"
+
+
+def cache_folder():
+    """Where Triton keeps compiled kernels."""
+    return os.environ.get("TRITON_CACHE_DIR") or os.path.join(
+        os.environ.get("TRITON_HOME") or os.path.expanduser("~"), ".triton", "cache"
+    )
+
+
+@cache
+def import_fault():
+    """None when Triton and the kernels import, else the reason in one sentence."""
+    try:
+        import_module("triton")
+    except Exception as error:  # a broken installation raises anything at all
+        return f"Triton cannot be imported ({type(error).__name__}: {error}); install it with: pip install triton"
+    _kernels()
+    return None
+
+
+def _device_obstacle(device):
+    if device.type == "cuda":
+        capability = torch.cuda.get_device_capability(device)
+        if capability < OLDEST_CAPABILITY:
+            found = ".".join(map(str, capability))
+            return f"the Triton kernels need a GPU of compute capability 7.5 or newer, and {device} has {found}"
+        return import_fault()
+    if device.type != "cpu":
+        return f"the Triton kernels run on CUDA tensors, not on {device.type}"
+    if os.environ.get("TRITON_INTERPRET") != "1":
+        return "the Triton kernels run on CUDA tensors; on a CPU only when TRITON_INTERPRET=1 is set before import"
+    return import_fault()
+
+
+def _kernels():
+    return import_module("nerd_fast.kernels")
+
+
+def _is_cache_fault(error):
+    """Whether the error is one that a damaged or unwritable Triton cache raises, by where it was raised."""
+    if not isinstance(error, (*CACHE_FAULTS, ValueError)):
+        return False
+    trace = error.__traceback__
+    files = []
+    while trace:
+        files.append(trace.tb_frame.f_code.co_filename)
+        trace = trace.tb_next
+    return any(os.sep + "triton" + os.sep in f and ("cache" in f or "compiler" in f) for f in files)

@@ -1,0 +1,182 @@
+"""The heads as functions of tensors: the public, stateless contract, and the autograd Functions under it.
+
+Shapes: features x (B, C, *spatial), logits (B, K, *spatial), spatial (H, W) or (D, H, W). The calibrator f is
+given by its Linear parameters, first to last, each weight (out, in).
+"""
+
+import torch
+
+from nerd_fast import arguments, ops
+from nerd_fast.distances import resolve_scale, resolve_window
+
+
+def nerdm(
+    x,
+    classifier,
+    weights,
+    biases,
+    bias=None,
+    *,
+    activation="relu",
+    distance_scale="extent",
+    origin=None,
+    extent=None,
+    backend="auto",
+    precision=None,
+):
+    """NeRDm (paper, eq. 5): `s_k = sum_c w_kc (x_c a_c(v) + b_c(v)) + bias_k` with `f(v) = (a, b)`.
+
+    x (B, C, *spatial) in float32, float16, bfloat16 or, on the torch backend, float64; classifier (K, C);
+    f with 2 or 3 times 2 inputs (4 or 6 boundary distances) and 2 C outputs; bias (K,) or None. Parameters are in
+    float32 or x's dtype. `distance_scale`, `origin`, `extent`: see `boundary_distances`. `backend`: "auto",
+    "torch" or "triton". `precision` of float32 products: None (follows PyTorch's setting), "ieee", "tf32x3", "tf32".
+
+    Returns logits (B, K, *spatial) in x's dtype and memory format. Differentiable once in every tensor.
+    Raises ValueError or TypeError, before any launch, for arguments that do not fit one another, and ValueError
+    when a backend asked for by name cannot run them.
+    """
+    if classifier.dim() != 2:
+        raise ValueError(f"classifier: expected shape (K, C), got {tuple(classifier.shape)}")
+    out_channels, in_channels = classifier.shape
+    arguments.check_features(x, in_channels)
+    outputs = (2 * in_channels, f"1/sigma and -mu/sigma of {in_channels} channels")
+    options = _options(x, weights, biases, bias, out_channels, outputs, activation, backend, precision)
+    arguments.check_companions(x, classifier=classifier, weights=weights, biases=biases, bias=bias)
+    place = (resolve_scale(distance_scale), *resolve_window(x.shape[2:], origin, extent))
+    return NeRDmFunction.apply(x, classifier, bias, activation, *place, *options, *weights, *biases)
+
+
+def nerdc(
+    x,
+    weights,
+    biases,
+    bias=None,
+    *,
+    out_channels,
+    activation="relu",
+    distance_scale="extent",
+    origin=None,
+    extent=None,
+    backend="auto",
+    precision=None,
+):
+    """NeRDc (paper, section 2.2): `s_k = sum_c x_c w_kc(v) + bias_k`, output `k C + c` of f being `w_kc`.
+
+    f has K C outputs; everything else is as for `nerdm`.
+    """
+    if isinstance(out_channels, bool) or not isinstance(out_channels, int) or out_channels < 1:
+        raise ValueError(f"out_channels: expected an integer of at least 1, got {out_channels!r}")
+    outputs = weights[-1].shape[0] if len(weights) else 0
+    if outputs < out_channels or outputs % out_channels:
+        raise ValueError(f"weights: expected {out_channels} C outputs of the last layer, got {outputs}")
+    arguments.check_features(x, outputs // out_channels)
+    outputs = (outputs, f"{out_channels} classifiers of {x.shape[1]} channels")
+    options = _options(x, weights, biases, bias, out_channels, outputs, activation, backend, precision)
+    arguments.check_companions(x, weights=weights, biases=biases, bias=bias)
+    place = (resolve_scale(distance_scale), *resolve_window(x.shape[2:], origin, extent))
+    return NeRDcFunction.apply(x, out_channels, bias, activation, *place, *options, *weights, *biases)
+
+
+def apply_position_map(x, weight, beta=None):
+    """`s_k = sum_c x_c W_kc(v) + beta_k(v)`: a head frozen by `position_map`, without its MLP.
+
+    x (B, C, *spatial), weight (K, C, *spatial), beta (K, *spatial) or None. Returns logits (B, K, *spatial) in x's
+    dtype and memory format, accumulated in float32 at least. Differentiable once in every tensor. Raises ValueError
+    or TypeError, before any launch, for arguments that do not fit one another.
+    """
+    if weight.dim() not in (4, 5):
+        raise ValueError(f"weight: expected (K, C, H, W) or (K, C, D, H, W), got {tuple(weight.shape)}")
+    arguments.check_features(x, weight.shape[1], weight.dim() - 2)
+    if weight.shape[2:] != x.shape[2:]:
+        raise ValueError(f"weight: expected positions {tuple(x.shape[2:])} like x, got {tuple(weight.shape[2:])}")
+    if beta is not None and beta.shape != (weight.shape[0], *x.shape[2:]):
+        raise ValueError(f"beta: expected {(weight.shape[0], *x.shape[2:])}, got {tuple(beta.shape)}")
+    arguments.check_companions(x, weight=weight, beta=beta)
+    return PositionMapFunction.apply(x, weight, beta)
+
+
+class NeRDmFunction(torch.autograd.Function):
+    """Autograd of `nerdm`. `apply(x, classifier, bias, activation, scale, origin, extent, backend, precision,
+    *weights, *biases)`; arguments as in `nerd_fast.ops`."""
+
+    @staticmethod
+    def forward(ctx, x, classifier, bias, *rest):
+        ctx.save_for_backward(x, classifier, bias, *rest[_OPTIONS:])
+        ctx.set_materialize_grads(False)
+        ctx.options = (classifier.shape[0], *rest[:_OPTIONS])
+        return ops.head_forward(*_operands(ctx.options, x, classifier, bias, *rest[_OPTIONS:]))
+
+    @staticmethod
+    def backward(ctx, grad):
+        needs = ctx.needs_input_grad
+        return _head_gradients(ctx, grad, ctx.saved_tensors, needs[:3], needs[3 + _OPTIONS :])
+
+
+class NeRDcFunction(torch.autograd.Function):
+    """Autograd of `nerdc`. `apply(x, out_channels, bias, activation, scale, origin, extent, backend, precision,
+    *weights, *biases)`; arguments as in `nerd_fast.ops`."""
+
+    @staticmethod
+    def forward(ctx, x, out_channels, bias, *rest):
+        ctx.save_for_backward(x, bias, *rest[_OPTIONS:])
+        ctx.set_materialize_grads(False)
+        ctx.options = (out_channels, *rest[:_OPTIONS])
+        return ops.head_forward(*_operands(ctx.options, x, None, bias, *rest[_OPTIONS:]))
+
+    @staticmethod
+    def backward(ctx, grad):
+        x, *rest = ctx.saved_tensors
+        needs = ctx.needs_input_grad
+        return _head_gradients(ctx, grad, (x, None, *rest), needs[:3], needs[3 + _OPTIONS :])
+
+
+class PositionMapFunction(torch.autograd.Function):
+    """Autograd of `apply_position_map`: `apply(x, weight, beta)`."""
+
+    @staticmethod
+    def forward(ctx, x, weight, beta):
+        ctx.save_for_backward(x, weight, beta)
+        ctx.set_materialize_grads(False)
+        return ops.map_forward(x, weight, beta)
+
+    @staticmethod
+    def backward(ctx, grad):
+        if grad is None:
+            return None, None, None
+        wants = list(ctx.needs_input_grad)
+        return _spread(ops.map_backward(grad, *ctx.saved_tensors, wants), wants)
+
+
+_OPTIONS = 6  # activation, scale, origin, extent, backend, precision stand between the tensors of `apply`
+
+
+def _options(x, weights, biases, bias, out_channels, outputs, activation, backend, precision):
+    arguments.check_choices(activation, backend, precision)
+    arguments.check_calibrator(weights, biases, x.dim() - 2, *outputs)
+    arguments.check_vector("bias", bias, out_channels)
+    return backend, precision
+
+
+def _operands(options, x, classifier, bias, *calibrator):
+    """The arguments of the head operators from what a Function holds."""
+    out_channels, activation, scale, origin, extent, backend, precision = options
+    layers = len(calibrator) // 2
+    weights, biases = list(calibrator[:layers]), list(calibrator[layers:])
+    place = (out_channels, activation, scale, origin, extent, backend, precision)
+    return x, classifier, weights, biases, bias, *place
+
+
+def _head_gradients(ctx, grad, saved, needs, needs_calibrator):
+    """One gradient or None per argument of `apply`."""
+    wants = [*needs, *needs_calibrator]
+    if grad is None:
+        return (None,) * (len(wants) + _OPTIONS)
+    gradients = ops.head_backward(grad, *_operands(ctx.options, *saved), wants)
+    spread = _spread(gradients, wants)
+    return *spread[:3], *[None] * _OPTIONS, *spread[3:]
+
+
+def _spread(gradients, wants):
+    """The gradients in their places, None in the others."""
+    remaining = iter(gradients)
+    return tuple(next(remaining) if wanted else None for wanted in wants)

@@ -1,0 +1,156 @@
+"""The operators `torch.ops.nerd_fast.*`: one forward and one backward for the heads, one pair for a position map.
+
+They make the heads opaque to `torch.compile` and `torch.export`: schema, shapes for tracing, and the call to the
+backend, nothing else. Gradients are wired by the autograd Functions of `nerd_fast.functional`.
+
+The arguments of the head operators:
+
+    x           (B, C, *spatial) features
+    classifier  (K, C) for NeRDm, None for NeRDc
+    weights     calibrator weights, first to last, each (out, in); biases likewise, each (out,)
+    bias        (K,) or None
+    scale       None for "extent", else the number that multiplies pixel distances
+    origin, extent   position of x's first pixel in the image, and the image's size
+    backend, precision   as given by the user
+    wants       (backward) which gradients to return, in the order x, classifier, bias, *weights, *biases
+"""
+
+import torch
+
+from nerd_fast.backends import folded, position_map, selection
+
+_HEAD = (
+    "Tensor x, Tensor? classifier, Tensor[] weights, Tensor[] biases, Tensor? bias, int out_channels, "
+    "str activation, float? scale, SymInt[] origin, SymInt[] extent, str backend, str? precision"
+)
+
+_library = torch.library.Library("nerd_fast", "DEF")
+_library.define(f"head_forward({_HEAD}) -> Tensor")
+_library.define(f"head_backward(Tensor grad, {_HEAD}, bool[] wants) -> Tensor[]")
+_library.define("map_forward(Tensor x, Tensor weight, Tensor? beta) -> Tensor")
+_library.define("map_backward(Tensor grad, Tensor x, Tensor weight, Tensor? beta, bool[] wants) -> Tensor[]")
+
+head_forward = torch.ops.nerd_fast.head_forward.default
+head_backward = torch.ops.nerd_fast.head_backward.default
+map_forward = torch.ops.nerd_fast.map_forward.default
+map_backward = torch.ops.nerd_fast.map_backward.default
+
+
+@torch.library.impl(_library, "head_forward", "CompositeExplicitAutograd")
+def _head_forward(
+    x, classifier, weights, biases, bias, out_channels, activation, scale, origin, extent, backend, precision
+):
+    run = _backend(backend, x, classifier, weights, out_channels, activation, precision)
+    return run.forward(
+        x,
+        classifier,
+        weights,
+        biases,
+        bias,
+        out_channels=out_channels,
+        activation=activation,
+        scale=scale,
+        origin=origin,
+        extent=extent,
+        precision=precision,
+    )
+
+
+@torch.library.impl(_library, "head_backward", "CompositeExplicitAutograd")
+def _head_backward(
+    grad,
+    x,
+    classifier,
+    weights,
+    biases,
+    bias,
+    out_channels,
+    activation,
+    scale,
+    origin,
+    extent,
+    backend,
+    precision,
+    wants,
+):
+    run = _backend(backend, x, classifier, weights, out_channels, activation, precision)
+    return run.backward(
+        grad,
+        x,
+        classifier,
+        weights,
+        biases,
+        bias,
+        out_channels=out_channels,
+        activation=activation,
+        scale=scale,
+        origin=origin,
+        extent=extent,
+        precision=precision,
+        wants=wants,
+    )
+
+
+@torch.library.impl(_library, "map_forward", "CompositeExplicitAutograd")
+def _map_forward(x, weight, beta):
+    logits = folded.empty_logits(x, weight.shape[0])
+    features, weight = x.flatten(2), _accumulating(weight.flatten(2))
+    beta = None if beta is None else beta.flatten(1).to(weight.dtype)
+    position_map.forward(features, position_map.in_layout_of(features, weight), beta, logits.flatten(2))
+    return logits
+
+
+@torch.library.impl(_library, "map_backward", "CompositeExplicitAutograd")
+def _map_backward(grad, x, weight, beta, wants):
+    features, flat = x.flatten(2), _accumulating(weight.flatten(2))
+    gradients = position_map.backward(grad.flatten(2), features, position_map.in_layout_of(features, flat), *wants)
+    owners = (x, weight, beta)
+    return [folded.like(o, g.reshape(o.shape)) for o, g, w in zip(owners, gradients, wants, strict=True) if w]
+
+
+@torch.library.register_fake("nerd_fast::head_forward", lib=_library)
+def _head_forward_fake(x, classifier, weights, biases, bias, out_channels, *_):
+    return folded.empty_logits(x, out_channels)
+
+
+@torch.library.register_fake("nerd_fast::head_backward", lib=_library)
+def _head_backward_fake(grad, x, classifier, weights, biases, bias, *options):
+    owners = [x, classifier, bias, *weights, *biases]
+    return [torch.empty_like(owner) for owner, wanted in zip(owners, options[-1], strict=True) if wanted]
+
+
+@torch.library.register_fake("nerd_fast::map_forward", lib=_library)
+def _map_forward_fake(x, weight, beta):
+    return folded.empty_logits(x, weight.shape[0])
+
+
+@torch.library.register_fake("nerd_fast::map_backward", lib=_library)
+def _map_backward_fake(grad, x, weight, beta, wants):
+    return [torch.empty_like(owner) for owner, wanted in zip((x, weight, beta), wants, strict=True) if wanted]
+
+
+def _backend(name, x, classifier, weights, out_channels, activation, precision):
+    return selection.choose(
+        name,
+        x,
+        is_nerdm=classifier is not None,
+        out_channels=out_channels,
+        hidden_channels=[weight.shape[0] for weight in weights[:-1]],
+        activation=activation,
+        precision=precision,
+    )
+
+
+def _accumulating(tensor):
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
+
+
+def _refuse_double_backward(ctx, *_):
+    raise RuntimeError(
+        "nerd_fast: the heads have no second derivative. Compute the double backward with nerd_fast.reference, "
+        "which is plain PyTorch."
+    )
+
+
+torch.library.register_autograd("nerd_fast::head_backward", _refuse_double_backward, lib=_library)
+torch.library.register_autograd("nerd_fast::map_backward", _refuse_double_backward, lib=_library)
