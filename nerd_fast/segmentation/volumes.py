@@ -25,7 +25,6 @@ from nibabel.orientations import (
 from nibabel.spatialimages import HeaderDataError
 from nrrd.errors import NRRDError
 
-from nerd_fast.segmentation.errors import DataError
 from nerd_fast.segmentation.faults import data_error
 from nerd_fast.segmentation.files import whole_file
 from nerd_fast.segmentation.headers import MAX_TAIL, MAX_VOXELS, Description, describe, suffix
@@ -128,9 +127,10 @@ def read_volume(
     if nonfinite != "keep" and not finite.all():
         if nonfinite == "error":
             first = tuple(int(i) for i in np.unravel_index(np.argmin(finite), data.shape))
+            count = data.size - np.count_nonzero(finite)
             raise data_error(
                 path,
-                found=f"{data.size - np.count_nonzero(finite)} of {data.size} voxels NaN or infinite, the first at {first}",
+                found=f"{count} of {data.size} voxels NaN or infinite, the first at {first}",
                 expected="finite intensities",
                 remedy="repair the file, or ask for zeros in their place",
             )

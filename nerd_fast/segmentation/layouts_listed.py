@@ -1,0 +1,181 @@
+"""Layouts with a file that lists the cases or names the channels: manifest, nnU-Net raw, MSD."""
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from nerd_fast.segmentation.cases import Case, DataSet, images_in, safe_name
+from nerd_fast.segmentation.faults import data_error
+from nerd_fast.segmentation.headers import stem
+
+_COLUMNS = ("case", "site", "patient", "part", "split", "label")
+
+
+def is_manifest(root: Path) -> bool:
+    return _manifest_file(root) is not None
+
+
+def read_manifest(root: Path, channels: Sequence[str] | None, label: str | None) -> DataSet:
+    """A row per case: `case`, a column per channel and, where known, `label`, `site`, `patient`, `part`, `split`.
+
+    As CSV, every column of another name is a channel; as JSON, a list of objects (or `{"cases": [...]}`) that hold the
+    channels under `channels`. Paths are relative to the manifest. `split` is train, val or test.
+
+    Raises:
+        DataError: not such a table, a case or a channel without a name or a path.
+    """
+    path = _manifest_file(root)
+    if path is None:
+        raise data_error(root, found="no manifest", expected="manifest.csv or manifest.json", remedy="write one")
+    rows = _csv_rows(path) if path.suffix.lower() == ".csv" else _json_rows(path)
+    named = [
+        row for row in rows if isinstance(row, Mapping) and row.get("case") and isinstance(row.get("channels"), Mapping)
+    ]
+    known = dict.fromkeys(name for row in named for name in row["channels"])
+    if len(named) != len(rows) or not known:
+        raise data_error(
+            path,
+            found=f"{len(rows) - len(named)} of {len(rows)} rows without a case or channels",
+            expected="a name under `case` and a file per channel in every row",
+            remedy="complete the table",
+        )
+    channels = tuple(channels or known)
+    cases, split = [], {}
+    for row in named:
+        files = row["channels"]
+        missing = [name for name in channels if not files.get(name)]
+        if missing:
+            raise data_error(
+                path,
+                found=f"no {', '.join(missing)} for case {row['case']}",
+                expected=f"a file for each of {', '.join(channels)}",
+                remedy="complete the row or choose other channels",
+            )
+        cases.append(
+            Case(
+                name=safe_name(str(row["case"])),
+                channels={name: path.parent / files[name] for name in channels},
+                label=path.parent / row["label"] if row.get("label") else None,
+                site=row.get("site") or None,
+                patient=row.get("patient") or None,
+                part=row.get("part") or None,
+            )
+        )
+        if row.get("split"):
+            split.setdefault(row["split"], []).append(cases[-1].name)
+    return DataSet(path, "manifest", tuple(cases), channels, label or "label", split_source=split or None)
+
+
+def is_nnunet(root: Path) -> bool:
+    return (root / "dataset.json").is_file() and next((root / "imagesTr").glob("*_0000.*"), None) is not None
+
+
+def read_nnunet(root: Path, channels: Sequence[str] | None, label: str | None) -> DataSet:
+    """`imagesTr/<case>_<channel number>.nii.gz`, `labelsTr/<case>.nii.gz`, `dataset.json`; `imagesTs`, `labelsTs` too.
+
+    Channel names and label values are those of `dataset.json`; voxels of the label named `ignore` are ignored.
+    The split is the first fold of `splits_final.json` where there is one, with `imagesTs` as the test.
+    """
+    about = _read_json(root / "dataset.json", Mapping)
+    names = {int(number): name for number, name in (about.get("channel_names") or about["modality"]).items()}
+    channels = _chosen(root, "nnunet", names.values(), channels, label)
+    cases = []
+    for part, images, labels in (("training", "imagesTr", "labelsTr"), ("test", "imagesTs", "labelsTs")):
+        files = images_in(root / images) if (root / images).is_dir() else {}
+        truths = images_in(root / labels) if (root / labels).is_dir() else {}
+        for name in sorted({key[:-5] for key in files}):
+            paths = {
+                channel: files.get(f"{name}_{number:04d}", root / images / f"{name}_{number:04d}.nii.gz")
+                for number, channel in names.items()
+            }
+            cases.append(Case(name, {channel: paths[channel] for channel in channels}, truths.get(name), part=part))
+    values, ignored = _label_values(about.get("labels", {}))
+    split = next((root / name for name in ("split.json", "splits_final.json") if (root / name).is_file()), None)
+    return DataSet(root, "nnunet", tuple(cases), channels, "label", values, ignored, split)
+
+
+def is_msd(root: Path) -> bool:
+    return (root / "dataset.json").is_file() and (root / "imagesTr").is_dir()
+
+
+def read_msd(root: Path, channels: Sequence[str] | None, label: str | None) -> DataSet:
+    """`dataset.json` with `training`: a list of `{"image": ..., "label": ...}`; several modalities share a 4-D file."""
+    about = _read_json(root / "dataset.json", Mapping)
+    names = [about["modality"][number] for number in sorted(about["modality"], key=int)]
+    channels = _chosen(root, "msd", names, channels, label)
+    component = {name: number for number, name in enumerate(names)} if len(names) > 1 else {}
+    cases = []
+    for part, entries in (("training", about.get("training", [])), ("test", about.get("test", []))):
+        for entry in entries:
+            entry = {"image": entry} if isinstance(entry, str) else entry
+            image = root / entry["image"]
+            truth = root / entry["label"] if entry.get("label") else None
+            cases.append(Case(stem(image), dict.fromkeys(channels, image), truth, part=part, component=component))
+    values, ignored = _label_values(about.get("labels", {}))
+    split = root / "split.json"
+    return DataSet(root, "msd", tuple(cases), channels, "label", values, ignored, split if split.is_file() else None)
+
+
+def _chosen(root, layout, known, channels, label) -> tuple[str, ...]:
+    known = tuple(known)
+    if set(channels or known) - set(known) or label not in (None, "label"):
+        raise data_error(
+            root,
+            found=f"channels {', '.join(channels or known)} and label {label or 'label'} asked for",
+            expected=f"channels of {', '.join(known)} and the label `label`, as the layout {layout} has them",
+            remedy="leave them out or choose among these",
+        )
+    return tuple(channels or known)
+
+
+def _label_values(labels: Mapping[str, Any]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Values of background and classes, and of what is ignored, from `{"lesion": 1}` or the older `{"1": "lesion"}`."""
+    pairs = [(name, value) if not isinstance(value, str) else (value, int(name)) for name, value in labels.items()]
+    ignored = {value for name, value in pairs if name == "ignore"}
+    flat = {v for _, value in pairs for v in (value if isinstance(value, list) else [value])}
+    return tuple(sorted(flat - ignored)) or (0, 1), tuple(sorted(ignored))
+
+
+def _manifest_file(root: Path) -> Path | None:
+    if root.is_file():
+        return root if root.suffix.lower() in (".csv", ".json") else None
+    return next((root / name for name in ("manifest.csv", "manifest.json") if (root / name).is_file()), None)
+
+
+def _csv_rows(path: Path) -> list[dict]:
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file, restkey="", restval=""))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise data_error(path, found=str(error), expected="a CSV table", remedy="export it again as UTF-8") from error
+    return [
+        {
+            **{name: row.get(name) for name in _COLUMNS},
+            "channels": {k: v for k, v in row.items() if k and k not in _COLUMNS},
+        }
+        for row in rows
+    ]
+
+
+def _json_rows(path: Path) -> list:
+    content = _read_json(path, (list, Mapping))
+    rows = content.get("cases") if isinstance(content, Mapping) else content
+    if not isinstance(rows, list):
+        raise data_error(
+            path, found="no list of cases", expected='[...] or {"cases": [...]}', remedy="correct the file"
+        )
+    return rows
+
+
+def _read_json(path: Path, kind: type | tuple[type, ...]) -> Any:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise data_error(path, found=str(error), expected="a JSON file", remedy="correct the file") from error
+    if not isinstance(content, kind):
+        raise data_error(
+            path, found=f"a JSON {type(content).__name__}", expected="an object or a list", remedy="correct the file"
+        )
+    return content

@@ -1,0 +1,214 @@
+"""Volumes as the slices a network sees, and its slices pasted back.
+
+A slice is (H, W) with H along the first and W along the second of the two in-plane axes of the canonical volume; for
+axial slices H is X (left to right) and W is Y (back to front), so that the paper's 160x224 holds a brain of 182x218
+and 240x160 the atrium crops of up to 232x159. `picture` turns a slice for the eye.
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from nerd_fast.segmentation.cases import Case, DataSet
+from nerd_fast.segmentation.faults import data_error
+from nerd_fast.segmentation.volumes import Grid, Volume, check_same_grid, read_grid, read_label, read_volume
+
+SPACING_TIE = 0.01
+"""Spacings closer than this share are equal: the slicing axis is then the last of them."""
+
+
+@dataclass(frozen=True)
+class SliceGeometry:
+    """A volume (X, Y, Z) as slices (S, H, W): cut across `axis`, cropped or padded about the centre to `size`."""
+
+    axis: int
+    shape: tuple[int, int, int]
+    size: tuple[int, int]
+
+    @property
+    def in_plane(self) -> tuple[int, int]:
+        """Height and width of the whole slice, before crop and padding."""
+        return tuple(n for axis, n in enumerate(self.shape) if axis != self.axis)
+
+    @property
+    def origin(self) -> tuple[int, int]:
+        """Row and column of the first pixel of the window within the whole slice; negative where it is padded."""
+        return tuple(
+            (n - size) // 2 if n >= size else -((size - n) // 2)
+            for n, size in zip(self.in_plane, self.size, strict=True)
+        )
+
+    def crop(self, array: np.ndarray, fill: float = 0) -> np.ndarray:
+        """The slices (S, H, W) of a volume (X, Y, Z), padded with `fill`."""
+        self._check("array", array.shape, self.shape)
+        slices = np.full((self.shape[self.axis], *self.size), fill, dtype=array.dtype)
+        window, within = self._windows()
+        slices[window] = np.moveaxis(array, self.axis, 0)[within]
+        return slices
+
+    def paste(self, slices: np.ndarray, fill: float = 0) -> np.ndarray:
+        """The volume (X, Y, Z) of slices (S, H, W): `crop` inverted, with `fill` where the crop cut something off."""
+        self._check("slices", slices.shape, (self.shape[self.axis], *self.size))
+        stacked = np.full((self.shape[self.axis], *self.in_plane), fill, dtype=slices.dtype)
+        window, within = self._windows()
+        stacked[within] = slices[window]
+        return np.ascontiguousarray(np.moveaxis(stacked, 0, self.axis))
+
+    def _windows(self) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
+        window, within = [slice(None)], [slice(None)]
+        for start, n, size in zip(self.origin, self.in_plane, self.size, strict=True):
+            length = min(n, size)
+            window.append(slice(max(-start, 0), max(-start, 0) + length))
+            within.append(slice(max(start, 0), max(start, 0) + length))
+        return tuple(window), tuple(within)
+
+    @staticmethod
+    def _check(name: str, found: tuple[int, ...], expected: tuple[int, ...]) -> None:
+        if tuple(found) != tuple(expected):
+            raise ValueError(f"{name} has shape {tuple(found)}; expected {tuple(expected)}")
+
+
+@dataclass(frozen=True)
+class PreparedCase:
+    """A case ready for a network, S slices of (H, W).
+
+    Attributes:
+        images: (S, C, H, W) float32, each channel scaled to [0, 1] over its whole volume, zero where padded.
+        label: (S, H, W) uint8 class numbers, 0 for background and for ignored values, or None.
+        truth: (X, Y, Z) uint8, the same before crop and padding, in the orientation of `volume`; or None.
+        ignore: (X, Y, Z) bool, where the label holds an ignored value; None where there is none.
+        volume: the grid of the first channel, to measure distances in and to write masks like.
+        label_voxels_lost: foreground voxels that the crop cut off.
+    """
+
+    name: str
+    images: np.ndarray
+    label: np.ndarray | None
+    truth: np.ndarray | None
+    ignore: np.ndarray | None
+    volume: Grid
+    geometry: SliceGeometry
+    label_voxels_lost: int
+
+
+def slicing_axis(spacing: Sequence[float]) -> int:
+    """The axis across the slices: that of the largest spacing, the last of them where several are equal within 1 %."""
+    largest = max(spacing)
+    return max(axis for axis, length in enumerate(spacing) if length >= largest * (1 - SPACING_TIE))
+
+
+def scale_to_unit(
+    data: np.ndarray, source: str | os.PathLike, percentiles: tuple[float, float] = (0, 100)
+) -> np.ndarray:
+    """`data` as float32 with these percentiles at 0 and 1, clipped to [0, 1]. Raises DataError where they are equal."""
+    low, high = (data.min(), data.max()) if tuple(percentiles) == (0, 100) else np.percentile(data, percentiles)
+    if not high > low:
+        raise data_error(
+            source,
+            found=f"the same intensity {low:g} "
+            + ("in every voxel" if data.min() == data.max() else f"at {percentiles} %"),
+            expected="an image with contrast",
+            remedy="export the channel again or leave the case out",
+        )
+    scaled = (data - np.float32(low)) / np.float32(float(high) - float(low))
+    return np.clip(scaled, 0, 1, out=scaled)
+
+
+def prepare_case(
+    case: Case,
+    *,
+    channels: Sequence[str],
+    size: tuple[int, int],
+    label: str | None = None,
+    axis: int | None = None,
+    label_values: Sequence[int] = (0, 1),
+    ignore_values: Sequence[int] = (),
+    percentiles: tuple[float, float] = (0, 100),
+) -> PreparedCase:
+    """Reads a case, checks that its images share one grid, scales it and cuts it into slices.
+
+    `axis` is that of the canonical volume across the slices, found from the spacing where None. With `label` None the
+    label file is not read. `label_values` are the values of background, class 1, class 2, ...; `ignore_values` as in
+    `DataSet`.
+
+    Raises:
+        DataError: a file that cannot be trusted, a channel that is missing or constant, a label that is missing.
+    """
+    missing = [name for name in channels if name not in case.channels]
+    if missing or (label is not None and case.label is None):
+        raise data_error(
+            f"case {case.name}",
+            found=f"no {', '.join(missing) or f'label {label}'} beside {', '.join(case.channels)}",
+            expected=f"the channels {', '.join(channels)}" + (f" and the label {label}" if label else ""),
+            remedy="add the file or leave the case out",
+        )
+    grid, geometry, stacks = None, None, []
+    for name in channels:
+        volume = read_volume(case.channels[name], component=case.component.get(name))
+        if grid is None:
+            grid = volume.grid
+            geometry = SliceGeometry(slicing_axis(grid.spacing) if axis is None else axis, grid.shape, tuple(size))
+        check_same_grid(grid, volume)
+        stacks.append(geometry.crop(scale_to_unit(volume.data, volume.source, percentiles)))
+    images = np.stack(stacks, axis=1)
+    if label is None:
+        return PreparedCase(case.name, images, None, None, None, grid, geometry, 0)
+    found = read_label(case.label, (*label_values, *ignore_values))
+    check_same_grid(grid, found)
+    truth, ignore = class_numbers(found, label_values, ignore_values)
+    cropped = geometry.crop(truth)
+    lost = int(np.count_nonzero(truth) - np.count_nonzero(cropped))
+    return PreparedCase(case.name, images, cropped, truth, ignore, grid, geometry, lost)
+
+
+def class_numbers(
+    label: Volume, label_values: Sequence[int] = (0, 1), ignore_values: Sequence[int] = ()
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Class numbers (X, Y, Z) uint8 for the values of a label, and where it is to be ignored (bool, or None)."""
+    lookup = np.zeros(256, dtype=np.uint8)
+    lookup[list(label_values)] = np.arange(len(label_values))
+    ignore = np.isin(label.data, ignore_values)
+    return lookup[label.data], ignore if ignore.any() else None
+
+
+def largest_size(dataset: DataSet, *, axis: int | None = None, multiple: int = 16) -> tuple[int, int]:
+    """The largest height and width of a slice over the cases, up to a multiple of 16. Reads headers alone."""
+    sizes = []
+    for case in dataset.cases:
+        name = dataset.channels[0]
+        grid = read_grid(case.channels[name], component=case.component.get(name))
+        sizes.append(SliceGeometry(slicing_axis(grid.spacing) if axis is None else axis, grid.shape, (1, 1)).in_plane)
+    return tuple(-(-max(lengths) // multiple) * multiple for lengths in zip(*sizes, strict=True))
+
+
+def picture(slices: np.ndarray) -> np.ndarray:
+    """A slice (..., H, W) turned for the eye: front of the head up, right of the patient on the left (radiological)."""
+    return np.swapaxes(slices, -1, -2)[..., ::-1, ::-1]
+
+
+class SliceDataset(torch.utils.data.Dataset):
+    """The slices of prepared cases, in memory.
+
+    An item is a dict of `image` (C, H, W) float32, `label` (H, W) uint8 class numbers (absent where no case has a
+    label), `case`, the number of the case, and `slice`, the number of the slice within it. The tensors are views.
+    """
+
+    def __init__(self, cases: Sequence[PreparedCase]):
+        labelled = {case.label is not None for case in cases}
+        if len(labelled) > 1:
+            raise ValueError("cases with and without a label; expected a label for all or for none")
+        self.names = [case.name for case in cases]
+        self.images = [torch.from_numpy(case.images) for case in cases]
+        self.labels = [torch.from_numpy(case.label) for case in cases] if True in labelled else None
+        self.index = [(number, s) for number, images in enumerate(self.images) for s in range(len(images))]
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getitem__(self, item: int) -> dict[str, torch.Tensor | int]:
+        number, s = self.index[item]
+        entry = {"image": self.images[number][s], "case": number, "slice": s}
+        return entry if self.labels is None else {**entry, "label": self.labels[number][s]}
