@@ -161,13 +161,18 @@ def _nrrd(path: Path, file: BinaryIO) -> Description:
             expected="integers or real numbers, raw or gzip, right behind the header",
             remedy="convert the file",
         )
+    affine = _nrrd_affine(path, fields)
+    header = nib.Nifti1Header()
+    header["pixdim"][1:4] = np.linalg.norm(affine[:3, :3], axis=0)
+    header.set_sform(affine, code="scanner")
+    header.set_xyzt_units("mm")
     return Description(
         shape=tuple(int(n) for n in fields["sizes"]),
         dtype=np.dtype(code).newbyteorder(">" if fields.get("endian") == "big" else "<"),
         slope=1.0,
         inter=0.0,
-        affine=_nrrd_affine(path, fields),
-        header=nib.Nifti1Header(),
+        affine=affine,
+        header=header,
         base=file.tell(),
         offset=0,
         compressed=encoding != "raw",
