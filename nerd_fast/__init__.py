@@ -17,7 +17,7 @@ _HOME = {
 }
 _MODULES = ("distances", "functional", "heads", "kernels", "ops", "reference", "segmentation", "surgery")
 
-__all__ = ["NeRDc", "NeRDm", "boundary_distances", "functional", "reference", "replace_head"]  # noqa: F822
+__all__ = ["NeRDc", "NeRDm", "boundary_distances", "functional", "reference", "replace_head"]
 
 if TYPE_CHECKING:
     from nerd_fast import functional, reference

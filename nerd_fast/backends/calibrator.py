@@ -26,8 +26,8 @@ ACTIVATIONS = {
         lambda z: torch.nn.functional.leaky_relu(z, LEAKY_RELU_SLOPE),
         lambda grad, output: aten.leaky_relu_backward(grad, output, LEAKY_RELU_SLOPE, True),
     ),
-    "silu": Activation(torch.nn.functional.silu, lambda grad, z: aten.silu_backward(grad, z), saves_input=True),
-    "tanh": Activation(torch.tanh, lambda grad, output: aten.tanh_backward(grad, output)),
+    "silu": Activation(torch.nn.functional.silu, aten.silu_backward.default, saves_input=True),
+    "tanh": Activation(torch.tanh, aten.tanh_backward.default),
 }
 
 

@@ -1,0 +1,68 @@
+"""What every test sees: one file of tests for both backends, and memory that is poisoned before it is written.
+
+A test that takes the fixture `backend` runs with `torch`, and with `triton` where kernels can run: on a CUDA GPU
+when NERD_FAST_DEVICE=cuda, on a CPU in the interpreter when TRITON_INTERPRET=1 (marked `interpreter`).
+"""
+
+import os
+from pathlib import Path
+
+import hypothesis
+import pytest
+import torch
+
+# A busy machine is no failure, and a run fails for what was changed and not for what was drawn.
+hypothesis.settings.register_profile("nerd-fast", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("nerd-fast")
+
+DEVICE = os.environ.get("NERD_FAST_DEVICE", "cpu")
+INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
+
+
+def pytest_collection_modifyitems(items):
+    without_interpreter = pytest.mark.skip(reason="needs TRITON_INTERPRET=1 in a process of its own")
+    without_gpu = pytest.mark.skip(reason="needs a CUDA GPU")
+    for item in items:
+        if item.get_closest_marker("interpreter") and not INTERPRETED and DEVICE != "cuda":
+            item.add_marker(without_interpreter)
+        if item.get_closest_marker("gpu") and not torch.cuda.is_available():
+            item.add_marker(without_gpu)
+
+
+@pytest.fixture(params=["torch", pytest.param("triton", marks=pytest.mark.interpreter)])
+def backend(request):
+    return request.param
+
+
+@pytest.fixture
+def device():
+    return torch.device(DEVICE)
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def poisoned_empty(monkeypatch):
+    """`torch.empty` and its kin filled with NaN, so that an output nobody wrote fails loudly."""
+
+    def poisoning(make):
+        def empty(*arguments, **options):
+            tensor = make(*arguments, **options)
+            return tensor.fill_(torch.nan) if tensor.is_floating_point() else tensor
+
+        return empty
+
+    for name in ("empty", "empty_like", "empty_strided"):
+        monkeypatch.setattr(torch, name, poisoning(getattr(torch, name)))
+
+
+@pytest.fixture(scope="session")
+def real_data():
+    """The folder of real scans, or a skip: NERD_FAST_DATA, else shared/data beside the checkout."""
+    folder = Path(os.environ.get("NERD_FAST_DATA", Path(__file__).parents[2] / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"no real data at {folder}; set NERD_FAST_DATA")
+    return folder
