@@ -1,0 +1,199 @@
+"""The calibrator's backward: from the gradient of f(v) at every position to the gradients of its parameters.
+
+The calibrator sees positions alone, so this runs once per position whatever the batch. A fixed number of programs walk
+the tiles of P positions; each adds what a tile contributes to a row of its own, which stays in the L2 cache, and
+`reduction` sums the rows. With z_l and h_l the hidden layers, d the incoming gradient of a layer's pre-activations:
+
+    dW_l = d_l^T h_(l-1)      db_l = sum_v d_l      d_(l-1) = (d_l W_l) act'(z_(l-1))
+
+Pointers
+    rows        (programs, row) float32: weights and biases, first layer first, flat, each (out, in) or (out,),
+                then the classifier (K, C) and the bias (K,)
+    grad_f      (shares, outputs, N padded to whole tiles of the apply pass) float32
+    apply_rows  (apply programs, K C + K) float32, added up here into the row's end
+    weights, biases and the integers as in `forward`
+Integers
+    tiles of P positions, apply_programs, and grad_f_width, the padded N
+"""
+
+import triton
+import triton.language as tl
+
+from nerd_fast.kernels.calibrator import activate, activation_backward, boundary_distances, columns, hidden_layers
+
+INTEGERS = (
+    "tiles",
+    "apply_programs",
+    "height",
+    "width",
+    "origin_d",
+    "origin_h",
+    "origin_w",
+    "extent_d",
+    "extent_h",
+    "extent_w",
+    "shares",
+)
+
+
+@triton.jit(do_not_specialize=INTEGERS)
+def calibrator_backward(
+    rows,
+    grad_f,
+    apply_rows,
+    weights,
+    biases,
+    positions,
+    grad_f_width,
+    tiles,
+    apply_programs,
+    height,
+    width,
+    origin_d,
+    origin_h,
+    origin_w,
+    extent_d,
+    extent_h,
+    extent_w,
+    shares,
+    OUTPUTS: tl.constexpr,
+    APPLY_COLUMNS: tl.constexpr,
+    HIDDEN: tl.constexpr,
+    PADDED: tl.constexpr,
+    OFFSETS: tl.constexpr,
+    SPATIAL_DIMS: tl.constexpr,
+    ACTIVATION: tl.constexpr,
+    SCALE: tl.constexpr,
+    PRECISION: tl.constexpr,
+    P: tl.constexpr,
+    DEPTH: tl.constexpr,
+):
+    LAST: tl.constexpr = len(HIDDEN) - 1
+    row = rows + tl.program_id(0).to(tl.int64) * (OFFSETS[-1] + APPLY_COLUMNS)
+    for tile in range(tl.program_id(0), tiles, tl.num_programs(0)):
+        started = tile >= tl.num_programs(0)
+        p = tile * P + tl.arange(0, P)
+        v = boundary_distances(
+            tl.minimum(p, positions - 1),
+            height,
+            width,
+            origin_d,
+            origin_h,
+            origin_w,
+            extent_d,
+            extent_h,
+            extent_w,
+            SPATIAL_DIMS,
+            SCALE,
+        )
+        zs = hidden_layers(v, weights, biases, HIDDEN, PADDED, SPATIAL_DIMS, ACTIVATION, DEPTH, PRECISION)
+        d_h = tl.zeros([P, PADDED[LAST]], tl.float32)
+        h = activate(zs[LAST], ACTIVATION)
+        for start in range(0, OUTPUTS, DEPTH):
+            outputs = start + tl.arange(0, DEPTH)
+            d = _output_gradient(grad_f, p, positions, outputs, OUTPUTS, grad_f_width, shares)
+            d_h = _through_layer(
+                d,
+                d_h,
+                h,
+                outputs,
+                OUTPUTS,
+                weights[LAST + 1],
+                row + OFFSETS[2 * LAST + 2],
+                HIDDEN[LAST],
+                started,
+                PRECISION,
+            )
+            _add_bias(row + OFFSETS[2 * LAST + 3], d, outputs, OUTPUTS, started)
+        for l in tl.static_range(LAST, 0, -1):
+            d_z = activation_backward(d_h, zs[l], ACTIVATION)
+            d_h = tl.zeros([P, PADDED[l - 1]], tl.float32)
+            h = activate(zs[l - 1], ACTIVATION)
+            STEP: tl.constexpr = min(DEPTH, PADDED[l])
+            for step in range(0, PADDED[l] // STEP):
+                outputs = step * STEP + tl.arange(0, STEP)
+                d = columns(d_z, step, STEP)
+                d_h = _through_layer(
+                    d, d_h, h, outputs, HIDDEN[l], weights[l], row + OFFSETS[2 * l], HIDDEN[l - 1], started, PRECISION
+                )
+                _add_bias(row + OFFSETS[2 * l + 1], d, outputs, HIDDEN[l], started)
+        d_z = activation_backward(d_h, zs[0], ACTIVATION)
+        _first_layer(
+            row, row + OFFSETS[1], d_z, v, extent_d, extent_h, extent_w, HIDDEN[0], SPATIAL_DIMS, SCALE, started
+        )
+        tl.debug_barrier()  # a thread of the next tile may add to what another thread of this one has written
+    if APPLY_COLUMNS > 0:
+        _add_apply_rows(row + OFFSETS[-1], apply_rows, apply_programs, APPLY_COLUMNS)
+
+
+@triton.jit
+def _output_gradient(grad_f, p, positions, outputs, OUTPUTS: tl.constexpr, width, shares):
+    """The gradient (P, U) of the calibrator's outputs `outputs` (U,), summed over the shares of the batch."""
+    pointers = grad_f + outputs.to(tl.int64)[None, :] * width + p[:, None]
+    mask = (outputs < OUTPUTS)[None, :] & (p < positions)[:, None]
+    d = tl.load(pointers, mask=mask, other=0.0)
+    for _ in range(1, shares):
+        pointers += width * OUTPUTS
+        d += tl.load(pointers, mask=mask, other=0.0)
+    return d
+
+
+@triton.jit
+def _through_layer(
+    d, d_h, h, outputs, OUT: tl.constexpr, weight, row, IN: tl.constexpr, started, PRECISION: tl.constexpr
+):
+    """Adds d^T h to the rows `outputs` of the layer's weight gradient and returns d_h + d W of those rows."""
+    units = tl.arange(0, h.shape[1])
+    offset = outputs[:, None] * IN + units[None, :]
+    inside = (outputs < OUT)[:, None] & (units < IN)[None, :]
+    _add(row + offset, tl.dot(tl.trans(d), h, input_precision=PRECISION), inside, started)
+    w = tl.load(weight + offset, mask=inside, other=0.0).to(tl.float32)
+    return tl.dot(d, w, d_h, input_precision=PRECISION)
+
+
+@triton.jit
+def _first_layer(
+    row,
+    bias_row,
+    d,
+    v,
+    extent_d,
+    extent_h,
+    extent_w,
+    WIDTH: tl.constexpr,
+    SPATIAL_DIMS: tl.constexpr,
+    SCALE: tl.constexpr,
+    started,
+):
+    """Adds the gradients of the first layer from d (P, U); the columns are top, right, bottom, left, front, back."""
+    units = tl.arange(0, d.shape[1])
+    inside = units < WIDTH
+    row += units * (2 * SPATIAL_DIMS)
+    for direction in tl.static_range(2 * SPATIAL_DIMS):
+        _add(row + direction, tl.sum(d * v[direction][:, None], 0), inside, started)
+    _add(bias_row + units, tl.sum(d, 0), inside, started)
+
+
+@triton.jit
+def _add_bias(row, d, outputs, OUT: tl.constexpr, started):
+    _add(row + outputs, tl.sum(d, 0), outputs < OUT, started)
+
+
+@triton.jit
+def _add(pointers, value, inside, started):
+    """Adds to this program's row; what an unstarted row holds is not read."""
+    before = tl.load(pointers, mask=inside & started, other=0.0)
+    tl.store(pointers, before + value, mask=inside)
+
+
+@triton.jit
+def _add_apply_rows(row, apply_rows, apply_programs, COLUMNS: tl.constexpr):
+    """Sums every num_programs-th row of the apply pass into this program's row."""
+    for start in range(0, COLUMNS, 128):
+        column = start + tl.arange(0, 128)
+        total = tl.zeros([128], tl.float32)
+        pointers = apply_rows + tl.program_id(0).to(tl.int64) * COLUMNS + column
+        for _ in range(tl.program_id(0), apply_programs, tl.num_programs(0)):
+            total += tl.load(pointers, mask=column < COLUMNS, other=0.0)
+            pointers += tl.num_programs(0).to(tl.int64) * COLUMNS
+        tl.store(row + column, total, mask=column < COLUMNS)

@@ -1,0 +1,47 @@
+"""What the kernels can run: the one place that `"auto"`, the error texts and the documentation read."""
+
+import torch
+
+ACTIVATIONS = ("relu", "leaky_relu", "silu", "tanh")
+DTYPES = (torch.float32, torch.float16, torch.bfloat16)
+PRECISIONS = ("ieee", "tf32x3", "tf32")
+
+
+def supports(
+    *,
+    variant,
+    spatial_dims,
+    in_channels,
+    out_channels,
+    hidden_channels,
+    activation,
+    dtype,
+    precision,
+    capability,
+):
+    """None when the kernels can run this head, else one sentence: why not, and what they can run.
+
+    `variant` is "nerdm" or "nerdc", `capability` the GPU's (major, minor), None for the interpreter on a CPU.
+    """
+    if variant not in ("nerdm", "nerdc"):
+        return f"the kernels run 'nerdm' and 'nerdc', not {variant!r}"
+    if spatial_dims not in (2, 3):
+        return f"the kernels run 2 or 3 spatial dimensions, not {spatial_dims}"
+    if not 1 <= in_channels <= 256:
+        return f"the kernels hold all channels of a position in registers: 1 to 256 of them, not {in_channels}"
+    if not 1 <= out_channels <= 64:
+        return f"the kernels hold all classes of a position in registers: 1 to 64 of them, not {out_channels}"
+    if not 1 <= len(hidden_channels) <= 4 or not all(8 <= width <= 128 for width in hidden_channels):
+        return (
+            "the kernels hold every hidden layer of a position in registers: 1 to 4 layers of width 8 to 128, "
+            f"not {tuple(hidden_channels)}"
+        )
+    if activation not in ACTIVATIONS:
+        return f"the kernels compute the activations {', '.join(ACTIVATIONS)}, not {activation!r}"
+    if dtype not in DTYPES:
+        return f"the kernels read float32, float16 and bfloat16 features, not {dtype}"
+    if precision not in PRECISIONS:
+        return f"the kernels multiply in {', '.join(PRECISIONS)}, not {precision!r}"
+    if capability is not None and capability < (7, 5):
+        return f"the kernels need compute capability 7.5 or newer, not {capability[0]}.{capability[1]}"
+    return None
