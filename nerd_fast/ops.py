@@ -37,57 +37,35 @@ map_backward = torch.ops.nerd_fast.map_backward.default
 
 
 @torch.library.impl(_library, "head_forward", "CompositeExplicitAutograd")
-def _head_forward(
-    x, classifier, weights, biases, bias, out_channels, activation, scale, origin, extent, backend, precision
-):
-    run = _backend(backend, x, classifier, weights, out_channels, activation, precision)
-    return run.forward(
-        x,
-        classifier,
-        weights,
-        biases,
-        bias,
-        out_channels=out_channels,
-        activation=activation,
-        scale=scale,
-        origin=origin,
-        extent=extent,
-        precision=precision,
-    )
+def _head_forward(x, classifier, weights, biases, bias, *options):
+    return _run("forward", (x, classifier, weights, biases, bias), options)
 
 
 @torch.library.impl(_library, "head_backward", "CompositeExplicitAutograd")
-def _head_backward(
-    grad,
-    x,
-    classifier,
-    weights,
-    biases,
-    bias,
-    out_channels,
-    activation,
-    scale,
-    origin,
-    extent,
-    backend,
-    precision,
-    wants,
-):
-    run = _backend(backend, x, classifier, weights, out_channels, activation, precision)
-    return run.backward(
-        grad,
-        x,
-        classifier,
-        weights,
-        biases,
-        bias,
+def _head_backward(grad, x, classifier, weights, biases, bias, *options):
+    *options, wants = options
+    return _run("backward", (grad, x, classifier, weights, biases, bias), options, wants=wants)
+
+
+def _run(direction, tensors, options, **more):
+    out_channels, activation, scale, origin, extent, backend, precision = options
+    _, classifier, weights, *_ = tensors[-5:]
+    return selection.run(
+        direction,
+        backend,
+        tensors,
+        {
+            "out_channels": out_channels,
+            "activation": activation,
+            "scale": scale,
+            "origin": origin,
+            "extent": extent,
+            "precision": precision,
+            **more,
+        },
+        is_nerdm=classifier is not None,
         out_channels=out_channels,
-        activation=activation,
-        scale=scale,
-        origin=origin,
-        extent=extent,
-        precision=precision,
-        wants=wants,
+        hidden_channels=[weight.shape[0] for weight in weights[:-1]],
     )
 
 
@@ -127,18 +105,6 @@ def _map_forward_fake(x, weight, beta):
 @torch.library.register_fake("nerd_fast::map_backward", lib=_library)
 def _map_backward_fake(grad, x, weight, beta, wants):
     return [torch.empty_like(owner) for owner, wanted in zip((x, weight, beta), wants, strict=True) if wanted]
-
-
-def _backend(name, x, classifier, weights, out_channels, activation, precision):
-    return selection.choose(
-        name,
-        x,
-        is_nerdm=classifier is not None,
-        out_channels=out_channels,
-        hidden_channels=[weight.shape[0] for weight in weights[:-1]],
-        activation=activation,
-        precision=precision,
-    )
 
 
 def _accumulating(tensor):

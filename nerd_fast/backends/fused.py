@@ -11,7 +11,12 @@ from importlib import import_module
 import torch
 
 OLDEST_CAPABILITY = (7, 5)
-CACHE_FAULTS = (OSError, KeyError, UnicodeDecodeError)  # a JSONDecodeError is a ValueError; see `_is_cache_fault`
+# What a damaged or unwritable kernel cache raises from inside Triton; JSON and Unicode errors are ValueErrors.
+CACHE_FAULTS = (OSError, KeyError, ValueError)
+
+
+class KernelCacheError(RuntimeError):
+    """Triton could not read or write its cache of compiled kernels."""
 
 
 def obstacle(x, *, is_nerdm, out_channels, hidden_channels, activation, precision):
@@ -45,13 +50,13 @@ def backward(*arguments, **options):
 
 
 def _launch(name, arguments, options):
-    precision = resolve_precision(options.pop("precision"))
+    options["precision"] = resolve_precision(options["precision"])
     try:
-        return getattr(_kernels(), name)(*arguments, precision=precision, **options)
-    except Exception as error:
-        if not _is_cache_fault(error):
+        return getattr(_kernels(), name)(*arguments, **options)
+    except CACHE_FAULTS as error:
+        if not _raised_in_the_cache(error):
             raise
-        raise RuntimeError(
+        raise KernelCacheError(
             f"Triton could not use its kernel cache in {cache_folder()} ({type(error).__name__}: {error}). "
             f"Remove that folder, or point TRITON_CACHE_DIR at one that can be written, and run again; "
             f"backend='torch' runs without it."
@@ -77,9 +82,9 @@ def import_fault():
     """None when Triton and the kernels import, else the reason in one sentence."""
     try:
         import_module("triton")
+        import_module("nerd_fast.kernels.launch")
     except Exception as error:  # a broken installation raises anything at all
         return f"Triton cannot be imported ({type(error).__name__}: {error}); install it with: pip install triton"
-    _kernels()
     return None
 
 
@@ -101,13 +106,11 @@ def _kernels():
     return import_module("nerd_fast.kernels")
 
 
-def _is_cache_fault(error):
-    """Whether the error is one that a damaged or unwritable Triton cache raises, by where it was raised."""
-    if not isinstance(error, (*CACHE_FAULTS, ValueError)):
-        return False
+def _raised_in_the_cache(error):
+    """Whether the error comes from Triton reading or writing compiled kernels, by the files it passed through."""
     trace = error.__traceback__
     files = []
     while trace:
-        files.append(trace.tb_frame.f_code.co_filename)
+        files.append(trace.tb_frame.f_code.co_filename.replace(os.sep, "/"))
         trace = trace.tb_next
-    return any(os.sep + "triton" + os.sep in f and ("cache" in f or "compiler" in f) for f in files)
+    return any(file.endswith(("triton/runtime/cache.py", "triton/compiler/compiler.py")) for file in files)

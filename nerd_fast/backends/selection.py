@@ -34,6 +34,22 @@ def choose(name, x, *, is_nerdm, out_channels, hidden_channels, activation, prec
     return folded
 
 
+def run(direction, name, arguments, options, **configuration):
+    """`forward` or `backward` of the backend that `choose` names; `arguments`, `options` as in `folded`.
+
+    A kernel cache that Triton cannot use is one more reason for `"auto"` to take torch; `"triton"` raises it.
+    """
+    x = arguments[-5]  # x, classifier, weights, biases, bias close the arguments of both directions
+    backend = choose(name, x, precision=options["precision"], activation=options["activation"], **configuration)
+    try:
+        return getattr(backend, direction)(*arguments, **options)
+    except fused.KernelCacheError as error:
+        if name == "triton":
+            raise
+        _log_once(str(error))
+        return getattr(folded, direction)(*arguments, **options)
+
+
 @cache
 def _log_once(reason):
     logger.info("using the torch backend: %s", reason)
