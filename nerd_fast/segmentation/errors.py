@@ -32,3 +32,14 @@ class NonFiniteError(NerdFastError):
     """NaN or infinity in a loss, a weight or a logit."""
 
     exit_code = 5
+
+
+class Interrupted(BaseException):
+    """SIGINT or SIGTERM asked the command to stop, and it did so in good order; the exit code is 128 + signal.
+
+    Not an Exception, so that nothing on the way mistakes it for a fault to handle.
+    """
+
+    def __init__(self, number):
+        super().__init__(f"interrupted by signal {number}")
+        self.exit_code = 128 + number

@@ -1,0 +1,120 @@
+"""The `nerd-fast` command. Nothing heavy is imported before a command runs, so that `--help` answers at once."""
+
+import argparse
+import signal
+import sys
+from dataclasses import fields
+from importlib import import_module
+from typing import Union, get_args, get_origin, get_type_hints
+
+from nerd_fast import __version__
+from nerd_fast.segmentation.errors import Interrupted, NerdFastError
+
+# name: (what it does, class of its options in segmentation.config, module and function)
+COMMANDS = {
+    "doctor": ("versions, devices, and which backend a head would use here", None, "doctor:run"),
+    "verify": ("check a data set before anything is trained on it", "VerifyOptions", "segmentation.commands:verify"),
+    "train": ("train a U-Net with the 1x1 convolution or a NeRD head", "TrainConfig", "segmentation.commands:train"),
+    "evaluate": ("per-case and mean metrics of a run", "EvaluateOptions", "segmentation.commands:evaluate"),
+    "predict": ("masks as NIfTI in the geometry of the input", "PredictOptions", "segmentation.commands:predict"),
+    "demo": ("synthetic data, three networks, their table and figures", "DemoOptions", "segmentation.demo:run"),
+}
+
+
+def main(arguments=None):
+    """Run one command and return its exit code.
+
+    0 ok, 2 usage, 3 data, 4 checkpoint, 5 not finite, 130 and 143 interrupted by SIGINT and SIGTERM.
+    """
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    top = _top_parser().parse_args(arguments)
+    _, options_class, home = COMMANDS[top.command]
+    module, function = home.split(":")
+    try:
+        options = [_parse_options(top.command, options_class, top.rest)] if options_class else []
+        run = getattr(import_module(f"nerd_fast.{module}"), function)
+        return run(*options) or 0
+    except NerdFastError as error:
+        if top.debug:
+            raise
+        print(f"nerd-fast {top.command}: {error}", file=sys.stderr)
+        return error.exit_code
+    except ModuleNotFoundError as error:
+        if top.debug or (error.name or "").startswith("nerd_fast"):
+            raise
+        print(f"nerd-fast {top.command} needs {error.name}: pip install 'nerd-fast[train]'", file=sys.stderr)
+        return 2
+    except Interrupted as interruption:
+        print(f"nerd-fast {top.command}: {interruption}; continue with --resume", file=sys.stderr)
+        return interruption.exit_code
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+
+
+def _top_parser():
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:{width}}  {text}" for name, (text, *_) in COMMANDS.items()]
+    parser = argparse.ArgumentParser(
+        prog="nerd-fast",
+        description="U-Nets with NeRD segmentation heads.",
+        epilog="commands:\n"
+        + "\n".join(lines)
+        + "\n\n'nerd-fast COMMAND --help' lists the options of a command.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"nerd-fast {__version__}")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    parser.add_argument("command", choices=COMMANDS, metavar="COMMAND")
+    parser.add_argument("rest", nargs=argparse.REMAINDER, metavar="...")
+    return parser
+
+
+def _parse_options(command, options_class, arguments):
+    options_class = getattr(import_module("nerd_fast.segmentation.config"), options_class)
+    parser = _options_parser(command, options_class)
+    options = _instance(options_class, parser.parse_args(arguments))
+    if getattr(options, "resume", False):
+        # What the run was started with is the default of what it is resumed with.
+        from nerd_fast.segmentation.runs import read_config
+
+        parser.set_defaults(read_config(options.out))
+        options = _instance(options_class, parser.parse_args(arguments))
+    return options
+
+
+def _options_parser(command, options_class):
+    from jsonargparse import ArgumentParser
+
+    name = f"nerd-fast {command}"
+    parser = ArgumentParser(prog=name, usage=f"{name} [options]", description=options_class.__doc__)
+    parser.add_argument("--config", action="config", help="YAML file of options; those given after it win")
+    types = get_type_hints(options_class)
+    for entry in fields(options_class):
+        _add_option(parser, entry, types[entry.name])
+    return parser
+
+
+def _add_option(parser, entry, kind):
+    name = f"--{entry.name.replace('_', '-')}"
+    keywords = {"help": entry.metadata["help"], "default": _default(entry)}
+    if kind is bool:
+        parser.add_argument(name, action=argparse.BooleanOptionalAction, **keywords)
+        return
+    item = _item_of_list(kind)
+    if item:
+        keywords["nargs"] = entry.metadata.get("nargs", "+")
+    parser.add_argument(name, type=item or kind, **keywords)
+
+
+def _item_of_list(kind):
+    """The element type of list[T] and list[T] | None; None for anything else."""
+    options = get_args(kind) if get_origin(kind) in (Union, type(int | None)) else (kind,)
+    return next((get_args(option)[0] for option in options if get_origin(option) is list), None)
+
+
+def _default(entry):
+    return entry.default_factory() if callable(entry.default_factory) else entry.default
+
+
+def _instance(options_class, namespace):
+    return options_class(**{entry.name: getattr(namespace, entry.name) for entry in fields(options_class)})

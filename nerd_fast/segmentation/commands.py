@@ -1,0 +1,210 @@
+"""What the commands verify, train, evaluate and predict do, in order."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from nerd_fast.segmentation import evaluation
+from nerd_fast.segmentation.cases import Case, images_in
+from nerd_fast.segmentation.checkpoints import load_weights, read_checkpoint
+from nerd_fast.segmentation.config import require
+from nerd_fast.segmentation.errors import DataError, UsageError
+from nerd_fast.segmentation.files import whole_file
+from nerd_fast.segmentation.headers import stem, suffix
+from nerd_fast.segmentation.inference import predict_mask
+from nerd_fast.segmentation.layouts import find_cases
+from nerd_fast.segmentation.loading import RunData, find_data, find_split, load_training, prepare
+from nerd_fast.segmentation.network import build_network
+from nerd_fast.segmentation.runs import LAST, config_of, is_first_process, open_run, write_config
+from nerd_fast.segmentation.splits import load_split
+from nerd_fast.segmentation.volumes import write_mask
+
+
+def verify(options):
+    """`nerd-fast verify`: every problem of every case, printed and, with --out, written as JSON; 3 where there is one."""
+    from nerd_fast.segmentation.verify import verify_dataset
+
+    require(options, "data")
+    dataset = find_data(options)
+    split = load_split(options.split, dataset.cases) if options.split else None
+    size = tuple(options.size) if options.size else None
+    report = verify_dataset(dataset, split=split, size=size, axis=options.axis)
+    print(report.text())
+    if options.out:
+        with whole_file(options.out) as temporary:
+            temporary.write_text(report.json() + "\n", encoding="utf-8")
+    return DataError.exit_code if report.errors else 0
+
+
+def train(config):
+    """`nerd-fast train`: read everything, then train until the last epoch or a signal."""
+    from nerd_fast.segmentation.training import Segmenter, Slices, fit
+
+    require(config, "data", "out")
+    with open_run(config.out, config.resume) as folder:
+        checkpoint = folder / LAST if config.resume and (folder / LAST).exists() else None
+        data, train_cases, val_cases = load_training(config)
+        torch.manual_seed(config.seed)
+        network = build_network(config, len(data.channels), data.classes)
+        if checkpoint:
+            _check_resume(config, data, network, checkpoint)
+        if is_first_process():
+            write_config(config, folder)
+            _say_what_is_trained(config, data, network, train_cases, val_cases)
+        segmenter = Segmenter(network, config, data.classes, {"config": asdict(config), "data": asdict(data)})
+        fit(segmenter, Slices(train_cases, val_cases, config), folder, checkpoint)
+
+
+def evaluate(options):
+    """`nerd-fast evaluate`: masks of a subset of the split, scored in the whole volume."""
+    require(options, "run", "data")
+    network, config, data, checkpoint = load_run(options)
+    dataset = find_data(_DataOf(options, data))
+    split = find_split(dataset, options.split, config.seed) if options.split else data.split
+    cases = _cases_of_split(dataset, split[options.subset], options)
+    rows = [evaluate_case(network, case, data, options) for case in cases]
+    summary = evaluation.summarise(rows, expected=[case.name for case in cases])
+    header = {
+        "run": str(options.run),
+        "checkpoint": checkpoint.name,
+        "head": config.head,
+        "filters": config.filters,
+        "seed": config.seed,
+        "data": str(options.data),
+        "subset": options.subset,
+        "threshold": options.threshold,
+        "flips": options.flips,
+        "score_in_crop": options.score_in_crop,
+    }
+    destination = options.out or Path(options.run) / f"metrics_{options.subset}.json"
+    written, _ = evaluation.write_results(destination, rows, summary, header)
+    for name, entry in summary.items():
+        undefined = f"  ({entry['undefined']} undefined)" if entry["undefined"] else ""
+        print(f"{name:24} {entry['mean']:10.4f} +- {entry['std']:.4f}  n {entry['n']}{undefined}")
+    print(written)
+
+
+def predict(options):
+    """`nerd-fast predict`: one mask for each case, in the geometry of its first channel."""
+    require(options, "run", "input", "out")
+    network, _, data, _ = load_run(options)
+    for case in _input_cases(options.input, data):
+        prepared = prepare(case, data, labelled=False)
+        mask = _mask(network, prepared, options)
+        path = Path(options.out) / f"{case.name}.nii.gz"
+        write_mask(path, _label_values(prepared.geometry.paste(mask), data), prepared.volume)
+        print(path)
+
+
+def load_run(options):
+    """The network of a run on the device asked for, its configuration, its data and the checkpoint's path."""
+    path = Path(options.run) / f"{options.checkpoint}.ckpt"
+    checkpoint = read_checkpoint(path)
+    config, data = config_of(checkpoint, path), RunData.of_checkpoint(checkpoint, path)
+    network = build_network(config, len(data.channels), data.classes)
+    load_weights(network, checkpoint, path)
+    return network.to(device_of(options.accelerator), memory_format=torch.channels_last).eval(), config, data, path
+
+
+def device_of(accelerator):
+    """The torch device of Lightning's name for it. Raises UsageError for one that is not there."""
+    if accelerator == "auto":
+        accelerator = "gpu" if torch.cuda.is_available() else "cpu"
+    if accelerator not in ("cpu", "gpu", "cuda") or (accelerator != "cpu" and not torch.cuda.is_available()):
+        raise UsageError(f"--accelerator: found {accelerator}, expected cpu, gpu (with CUDA) or auto")
+    return torch.device("cpu" if accelerator == "cpu" else "cuda")
+
+
+def evaluate_case(network, case, data, options):
+    """The row of metrics of one case."""
+    prepared = prepare(case, data)
+    mask = prepared.geometry.paste(_mask(network, prepared, options))
+    truth = prepared.geometry.paste(prepared.label) if options.score_in_crop else prepared.truth
+    metrics = evaluation.evaluate_labels(
+        mask,
+        truth,
+        prepared.volume.spacing,
+        range(1, data.classes + 1),
+        ignore=prepared.ignore,
+        slice_axis=prepared.geometry.axis,
+    )
+    return {"case": case.name, **metrics, "label_voxels_lost": prepared.label_voxels_lost}
+
+
+def _mask(network, prepared, options):
+    return predict_mask(
+        network,
+        prepared.images,
+        threshold=options.threshold,
+        batch_size=options.batch_size,
+        flips=options.flips,
+        name=prepared.name,
+    )
+
+
+def _label_values(mask, data):
+    """Class numbers as the values that the label files use."""
+    return torch.tensor(data.label_values, dtype=torch.uint8)[torch.from_numpy(mask).long()].numpy()
+
+
+def _check_resume(config, data, network, path):
+    checkpoint = read_checkpoint(path)
+    load_weights(network, checkpoint, path)
+    for what, error, lines in (
+        ("options", UsageError, config.differences(config_of(checkpoint, path))),
+        ("data", DataError, data.differences(RunData.of_checkpoint(checkpoint, path))),
+    ):
+        if lines and not config.override:
+            found = "\n  ".join(lines)
+            raise error(f"{path}: the {what} have changed since:\n  {found}\nRestore them, or resume with --override")
+
+
+def _say_what_is_trained(config, data, network, train_cases, val_cases):
+    slices = sum(len(case.images) for case in train_cases)
+    weights = sum(parameter.numel() for parameter in network.parameters())
+    lost = sum(case.label_voxels_lost for case in (*train_cases, *val_cases))
+    print(
+        f"U-Net {config.filters} with head {config.head}, {weights} weights; {len(train_cases)} training cases with "
+        f"{slices} slices of {data.size[0]}x{data.size[1]}, {len(val_cases)} validation cases"
+        + (f"; the crop cuts {lost} voxels of label off" if lost else "")
+    )
+
+
+class _DataOf:
+    """The options that `find_data` reads, taken from the run but for the folder and its layout."""
+
+    def __init__(self, options, data):
+        self.data, self.layout = options.data, options.layout
+        self.channels, self.label, self.label_values = data.channels, data.label, data.label_values
+
+
+def _cases_of_split(dataset, names, options):
+    missing = sorted(set(names) - set(dataset.names))
+    if missing or not names:
+        found = f"no case {', '.join(missing)}" if missing else f"no case in the subset {options.subset}"
+        raise DataError(f"{options.data}: {found}; expected the cases of the split. Name another --split or --subset")
+    return dataset.subset(names)
+
+
+def _input_cases(inputs, data):
+    cases = [case for item in inputs for case in _cases_of_input(Path(item), data)]
+    names = [case.name for case in cases]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise UsageError(f"--input: several cases are named {', '.join(twice)}; expected one mask for each name")
+    return cases
+
+
+def _cases_of_input(path, data):
+    if suffix(path) and not path.is_dir():
+        if len(data.channels) != 1:
+            raise UsageError(
+                f"--input {path}: one image, but the network reads {', '.join(data.channels)}. "
+                "Name a folder that holds a file of each name"
+            )
+        name = stem(path) if stem(path) != data.channels[0] else path.resolve().parent.name
+        return [Case(name, {data.channels[0]: path})]
+    if path.is_dir() and set(data.channels) <= set(images := images_in(path)):
+        return [Case(path.resolve().name, {name: images[name] for name in data.channels})]
+    return find_cases(path, channels=data.channels).cases

@@ -1,0 +1,175 @@
+"""What can be chosen for each command, as dataclasses: the command line, the YAML files and the checkpoints share them.
+
+The defaults of `TrainConfig` are the paper's (section 3.2) where the paper states a value. This module imports nothing
+heavy, so that `nerd-fast train --help` answers at once.
+"""
+
+# ruff: noqa: RUF009  `option` is dataclasses.field with a help text
+from dataclasses import asdict, dataclass, field, fields
+from typing import Literal
+
+from nerd_fast.segmentation.errors import UsageError
+
+# Where a run is written and how fast, not what it computes: these may change when a run is resumed.
+NOT_PART_OF_A_RUN = ("data", "out", "split", "num_workers", "resume", "override")
+
+
+def option(default, text, **keywords):
+    """A field with its help text; lists are copied for each instance."""
+    metadata = {"help": text, **keywords}
+    if isinstance(default, list):
+        return field(default_factory=lambda: list(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+@dataclass
+class DataOptions:
+    """Which files to read, and which part of each volume."""
+
+    data: str | None = option(None, "folder of the data set")
+    channels: list[str] | None = option(None, "image channels, by file name, in order (default: found in the folder)")
+    label: str | None = option(None, "label, by file name (default: found in the folder)")
+    label_values: list[int] | None = option(None, "values of the label, background first (default: 0 1)")
+    layout: str = option("auto", "how the folder is laid out")
+    split: str | None = option(None, "JSON file of train, val and test cases (default: that of the data, or a new one)")
+    size: list[int] | None = option(
+        None, "rows and columns of a slice (default: the largest over the cases, up to a multiple of 16)", nargs=2
+    )
+    axis: int | None = option(None, "axis the slices are stacked along (default: the one of largest spacing)")
+    percentiles: list[float] = option(
+        [0, 100], "percentiles of a channel's intensities that become 0 and 1, over the whole volume", nargs=2
+    )
+
+
+@dataclass
+class TrainConfig(DataOptions):
+    """Train a U-Net."""
+
+    out: str | None = option(None, "folder of the run: checkpoints, configuration and log")
+    head: Literal["conv", "nerdm", "nerdc"] = option("conv", "last layer: the 1x1 convolution or a NeRD head")
+    filters: list[int] = option([256], "filters of the five levels, or the deepest alone (256 or 512 in the paper)")
+    normalisation: Literal["batch", "instance", "group"] = option("batch", "normalisation of the U-Net")
+    dropout: float = option(0.0, "dropout of the U-Net")
+    hidden_channels: list[int] = option([32, 32], "hidden layers of the calibrator")
+    distance_scale: float | Literal["extent"] = option("extent", "boundary distances: 'extent', or a factor for pixels")
+
+    loss: Literal["entropy+dice", "entropy", "dice"] = option(
+        "entropy+dice", "(binary) cross-entropy, Dice over the batch, or their sum"
+    )
+    epochs: int = option(90, "passes over the training slices")
+    batch_size: int = option(14, "slices of a step, on each device")
+    lr: float = option(1e-3, "learning rate of Adam")
+    weight_decay: float = option(1e-6, "weight decay of Adam")
+    milestones: list[float] = option([0.5, 0.7, 0.9], "parts of the epochs after which the rate falls")
+    gamma: float = option(0.5, "what the rate falls by")
+    accumulate_grad_batches: int = option(1, "batches whose gradients make a step")
+    gradient_clip_val: float | None = option(None, "largest norm of the gradient")
+    flip: bool = option(False, "flip slices at random along both axes")
+    rotate: float = option(0.0, "turn slices at random by up to so many degrees")
+    seed: int = option(0, "seed of weights, order, augmentation and a new split")
+
+    precision: str = option("32-true", "32-true, bf16-mixed or 16-mixed")
+    accelerator: str = option("auto", "cpu, gpu or auto")
+    devices: int | str = option("auto", "number of devices")
+    num_nodes: int = option(1, "number of machines")
+    deterministic: bool = option(False, "refuse operations whose result varies from call to call on a GPU")
+    compile: bool = option(False, "compile the network with torch.compile")
+    data_on_device: bool = option(False, "keep all slices in the memory of the device")
+    num_workers: int = option(0, "processes that make batches; the slices are in memory, 0 is usually fastest")
+
+    resume: bool = option(False, "continue the run in OUT after its last checkpoint, with its options")
+    override: bool = option(False, "resume although data or options have changed")
+
+    def __post_init__(self):
+        self.filters = five_widths(self.filters)
+        positive = ("epochs", "batch_size", "lr", "accumulate_grad_batches", "num_nodes")
+        for name in positive:
+            _require(getattr(self, name) > 0, name, getattr(self, name), "a number above 0")
+        for name in ("weight_decay", "rotate", "num_workers", "seed"):
+            _require(getattr(self, name) >= 0, name, getattr(self, name), "a number from 0 on")
+        _require(0 <= self.dropout < 1, "dropout", self.dropout, "a number from 0 to below 1")
+        _require(all(0 < part < 1 for part in self.milestones), "milestones", self.milestones, "numbers in (0, 1)")
+        _require(0 < self.gamma <= 1, "gamma", self.gamma, "a number in (0, 1]")
+        if self.size is not None:
+            self.size = list(self.size)
+            _require(len(self.size) == 2 and min(self.size) >= 16, "size", self.size, "two numbers from 16 on")
+
+    def differences(self, other):
+        """Lines 'option: other -> self' for each option that changes what the run computes."""
+        mine, theirs = asdict(self), asdict(other)
+        names = [entry.name for entry in fields(self) if entry.name not in NOT_PART_OF_A_RUN]
+        return [f"{name}: {theirs[name]} -> {mine[name]}" for name in names if mine[name] != theirs[name]]
+
+
+@dataclass
+class VerifyOptions(DataOptions):
+    """Check a data set before anything is trained on it."""
+
+    out: str | None = option(None, "JSON file of the report")
+
+
+@dataclass
+class InferenceOptions:
+    """How masks are made from a run."""
+
+    run: str | None = option(None, "folder of a trained run")
+    checkpoint: Literal["best", "last"] = option("best", "which checkpoint of the run")
+    batch_size: int = option(32, "slices at once; halved where memory runs out")
+    flips: bool = option(False, "average over the flipped slices too")
+    threshold: float = option(0.5, "probability from which a voxel is foreground")
+    accelerator: str = option("auto", "cpu, gpu or auto")
+
+
+@dataclass
+class EvaluateOptions(InferenceOptions):
+    """Per-case and mean metrics of a run."""
+
+    data: str | None = option(None, "folder of the data set")
+    layout: str = option("auto", "how the folder is laid out")
+    split: str | None = option(None, "JSON file of train, val and test cases (default: the split of the run)")
+    subset: Literal["train", "val", "test"] = option("test", "which cases of the split")
+    out: str | None = option(None, "JSON file of the metrics, a CSV beside it (default: RUN/metrics_SUBSET.json)")
+    score_in_crop: bool = option(False, "score inside the crop; otherwise label outside it counts as missed")
+
+
+@dataclass
+class PredictOptions(InferenceOptions):
+    """Masks as NIfTI in the geometry of the input."""
+
+    input: list[str] = option([], "folders of cases, or single images for a network of one channel")
+    out: str | None = option(None, "folder of the masks")
+
+
+@dataclass
+class DemoOptions:
+    """Synthetic data, three networks, their table and figures, in minutes."""
+
+    out: str = option("demo", "folder of everything the demo writes")
+    epochs: int = option(8, "passes over the training slices")
+    seed: int = option(0, "seed of data and training")
+
+
+def five_widths(filters):
+    """The filters of the five levels: five numbers as they are, or the deepest halved upward (256 -> 16, ..., 256)."""
+    filters = [int(width) for width in filters]
+    if len(filters) == 1 and filters[0] >= 16 and filters[0] % 16 == 0:
+        return [filters[0] // 2**level for level in (4, 3, 2, 1, 0)]
+    if len(filters) == 5 and min(filters) >= 1:
+        return filters
+    raise UsageError(f"--filters: expected five numbers, or one multiple of 16; found {filters}")
+
+
+def require(options, *names):
+    """Raise UsageError for the first of the named options that was not given."""
+    for name in names:
+        if not getattr(options, name):
+            raise UsageError(f"--{name.replace('_', '-')} is missing: {_help(options, name)}")
+
+
+def _help(options, name):
+    return next(entry.metadata["help"] for entry in fields(options) if entry.name == name)
+
+
+def _require(holds, name, found, expected):
+    if not holds:
+        raise UsageError(f"--{name.replace('_', '-')}: expected {expected}; found {found}")

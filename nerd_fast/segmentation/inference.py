@@ -1,0 +1,64 @@
+"""From the slices of a volume to its mask: in batches that shrink where memory runs out."""
+
+import numpy as np
+import torch
+
+from nerd_fast.segmentation.errors import NonFiniteError
+
+FLIPS = ((), (-2,), (-1,), (-2, -1))
+
+
+def predict_probabilities(network, images, *, batch_size=32, flips=False, name="the case"):
+    """Return the probability of each output, float32 (S, K, H, W), for images float32 (S, C, H, W), both in memory.
+
+    One output goes through a sigmoid, several through a softmax. With `flips` the logits are averaged over the slices
+    as they are and turned over along either axis and both; the head then reads the positions of what it is given, and
+    its answer is turned back. The batch is halved where the device runs out of memory.
+
+    Raises NonFiniteError where a logit is NaN or infinite: its mask would be empty without a word.
+    """
+    device = next(network.parameters()).device
+    parts, start = [], 0
+    network.eval()
+    with torch.inference_mode():
+        while start < len(images):
+            batch = torch.from_numpy(images[start : start + batch_size]).to(device)
+            logits = _logits_within_memory(network, batch, flips)
+            if logits is None and batch_size > 1:
+                batch_size = (len(batch) + 1) // 2
+                continue
+            if logits is None:
+                raise torch.OutOfMemoryError(
+                    f"{name}: one slice of {tuple(batch.shape[-2:])} is too large for {device}"
+                )
+            if not torch.isfinite(logits).all():
+                raise NonFiniteError(
+                    f"{name}: logits of slices {start} to {start + len(batch) - 1} are NaN or infinite. "
+                    "Look at the input with `nerd-fast verify`, or use another checkpoint"
+                )
+            parts.append((logits.sigmoid() if logits.shape[1] == 1 else logits.softmax(1)).cpu())
+            start += len(batch)
+    return torch.cat(parts).numpy()
+
+
+def predict_mask(network, images, *, threshold=0.5, **options):
+    """Return the mask, uint8 (S, H, W): class numbers, 0 for background; arguments as for `predict_probabilities`."""
+    probabilities = predict_probabilities(network, images, **options)
+    if probabilities.shape[1] == 1:
+        return (probabilities[:, 0] >= threshold).astype(np.uint8)
+    return probabilities.argmax(1).astype(np.uint8)
+
+
+def _logits_within_memory(network, batch, flips):
+    # The retry happens outside of this function, after the exception has let go of the tensors it holds.
+    try:
+        return _logits(network, batch, flips)
+    except torch.OutOfMemoryError:
+        return None
+
+
+def _logits(network, batch, flips):
+    batch = batch.contiguous(memory_format=torch.channels_last)
+    if not flips:
+        return network(batch).float()
+    return sum(network(batch.flip(axes)).float().flip(axes) for axes in FLIPS) / len(FLIPS)

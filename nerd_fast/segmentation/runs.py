@@ -1,0 +1,97 @@
+"""The folder of a run: who may write to it, and the configuration beside the checkpoints."""
+
+import contextlib
+import fcntl
+import os
+import socket
+from dataclasses import asdict, fields
+from pathlib import Path
+
+import yaml
+
+from nerd_fast.segmentation.config import TrainConfig
+from nerd_fast.segmentation.errors import UsageError
+from nerd_fast.segmentation.files import whole_file
+
+LAST, BEST, CONFIG, METRICS = "last.ckpt", "best.ckpt", "config.yaml", "metrics.csv"
+
+
+@contextlib.contextmanager
+def open_run(folder, resume=False):
+    """Make the folder, lock it against other processes, and sweep up what a killed run left half written.
+
+    The kernel holds the lock and drops it when the process ends, however it ends: there are no stale locks.
+    Raises UsageError where the folder cannot be written, is in use, or holds a run and `resume` is false.
+    """
+    folder = Path(folder)
+    if not is_first_process():  # the first one holds the lock for all
+        yield folder
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = open(folder / ".lock", "a+", encoding="utf-8")  # noqa: SIM115 the lock lives as long as the run
+    except OSError as error:
+        raise UsageError(f"{folder}: cannot be written ({error.strerror}). Choose another --out") from error
+    with lock:
+        _lock(lock, folder)
+        if (folder / LAST).exists() and not resume:
+            raise UsageError(f"{folder}: holds a run already. Continue it with --resume, or choose another --out")
+        for leftover in folder.glob(".*.partial.*"):
+            leftover.unlink(missing_ok=True)
+        yield folder
+
+
+def is_first_process():
+    """Whether this is the process a user started, not one that Lightning started for a further device."""
+    return os.environ.get("LOCAL_RANK", "0") == "0" and os.environ.get("NODE_RANK", "0") == "0"
+
+
+def _lock(lock, folder):
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        lock.seek(0)
+        holder = lock.read().strip() or "another process"
+        raise UsageError(f"{folder}: in use by {holder}. Wait for it, or choose another --out") from error
+    lock.truncate(0)
+    lock.write(f"process {os.getpid()} on {socket.gethostname()}")
+    lock.flush()
+
+
+def write_config(config, folder):
+    """Write the configuration as `config.yaml`, which `nerd-fast train --config` reads."""
+    content = asdict(config)
+    for name in ("resume", "override"):
+        del content[name]
+    with whole_file(Path(folder) / CONFIG) as temporary:
+        temporary.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+
+
+def read_config(folder):
+    """The options in the `config.yaml` of a run, as a dict. Raises UsageError where there is none to read."""
+    if not folder:
+        raise UsageError("--out is missing: the folder of the run to resume")
+    path = Path(folder) / CONFIG
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UsageError(f"{path}: no such file, so there is no run to resume. Leave out --resume") from None
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise UsageError(f"{path}: cannot be read ({error})") from error
+    return _known(content, path)
+
+
+def config_of(checkpoint, path):
+    """The TrainConfig in a checkpoint that `read_checkpoint` returned."""
+    try:
+        return TrainConfig(**_known(checkpoint["config"], path))
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"{path}: its configuration cannot be used ({error})") from error
+
+
+def _known(content, path):
+    names = {entry.name for entry in fields(TrainConfig)}
+    unknown = sorted(set(content) - names) if isinstance(content, dict) else ["no options at all"]
+    if unknown:
+        raise UsageError(f"{path}: holds options that this version does not know: {', '.join(map(str, unknown))}")
+    return content

@@ -1,0 +1,199 @@
+"""Training of a segmentation network on slices held in memory (paper, section 3.2)."""
+
+import logging
+import signal
+import sys
+import warnings
+from importlib.util import find_spec
+
+import pytorch_lightning as pl
+import torch
+from monai.losses import DiceLoss
+from torch import nn
+from torch.utils.data import DataLoader
+
+from nerd_fast.segmentation.checkpoints import FORMAT, FORMAT_VERSION, WholeCheckpoints
+from nerd_fast.segmentation.divergence import StopOnDivergence
+from nerd_fast.segmentation.recording import Recorder
+from nerd_fast.segmentation.sampling import EpochBatches, TrainingSlices, step_seed
+from nerd_fast.segmentation.signals import SIGNALS, StopOnSignal
+
+CHANNELS_LAST = torch.channels_last  # twice as fast as contiguous on a CPU, and what tensor cores want
+
+
+class Segmenter(pl.LightningModule):
+    """A network with its loss, optimizer and validation; `identity` is what its checkpoints say about themselves."""
+
+    def __init__(self, network, config, classes, identity):
+        super().__init__()
+        self.network = network.to(memory_format=CHANNELS_LAST)
+        self.config, self.classes, self.identity = config, classes, identity
+        self.loss = Loss(classes, config.loss)
+        self.counts = {}
+
+    def forward(self, images):
+        return self.network(images.contiguous(memory_format=CHANNELS_LAST))
+
+    def on_train_batch_start(self, batch, number):
+        if self.config.dropout:
+            torch.manual_seed(step_seed(self.config.seed, self.current_epoch, number))
+
+    def training_step(self, batch, number):
+        images, labels = batch
+        loss = self.loss(self(images), labels)
+        self.log(
+            "train_loss", loss, on_epoch=True, on_step=False, prog_bar=True, sync_dist=True, batch_size=len(images)
+        )
+        return loss
+
+    def validation_step(self, batch, number):
+        case, images, labels = batch
+        counts = overlap_counts(self(images), labels, self.classes)
+        self.counts[case] = self.counts.get(case, 0) + counts
+
+    def on_validation_epoch_end(self):
+        dice = torch.stack([dice_of_counts(counts) for counts in self.counts.values()]).mean()
+        self.counts.clear()
+        self.log("val_dice", dice, prog_bar=True, sync_dist=True)
+
+    def configure_optimizers(self):
+        config = self.config
+        optimizer = torch.optim.Adam(self.parameters(), lr=config.lr, weight_decay=config.weight_decay)
+        falls = [max(1, round(part * config.epochs)) for part in config.milestones]
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda epoch: config.gamma ** sum(epoch >= fall for fall in falls)
+        )
+        return {"optimizer": optimizer, "lr_scheduler": schedule}
+
+    def on_save_checkpoint(self, checkpoint):
+        checkpoint.update(format=FORMAT, format_version=FORMAT_VERSION, **self.identity)
+
+
+class Loss(nn.Module):
+    """Cross-entropy (binary for one class), Dice over the whole batch, or their sum; labels (B, H, W) hold 0..classes.
+
+    Dice runs over the batch, because a slice without lesions has a Dice loss of nearly 1 whatever is predicted.
+    """
+
+    def __init__(self, classes, parts):
+        super().__init__()
+        self.binary = classes == 1
+        self.entropy = nn.BCEWithLogitsLoss() if self.binary else nn.CrossEntropyLoss()
+        kind = {"sigmoid": True} if self.binary else {"softmax": True, "to_onehot_y": True, "include_background": False}
+        self.dice = DiceLoss(batch=True, **kind)
+        self.parts = parts.split("+")
+
+    def forward(self, logits, labels):
+        logits, labels = logits.float(), labels[:, None]
+        values = []
+        if "entropy" in self.parts:
+            values.append(self.entropy(logits, labels if self.binary else labels[:, 0].long()))
+        if "dice" in self.parts:
+            values.append(self.dice(logits, labels))
+        return sum(values)
+
+
+def overlap_counts(logits, labels, classes):
+    """Voxels in both, in the prediction and in the label: (3, classes), for logits (B, K, H, W), labels (B, H, W)."""
+    predicted = (logits[:, 0] > 0).long() if classes == 1 else logits.argmax(1)
+    values = torch.arange(1, classes + 1, device=logits.device)[:, None]
+    mine, theirs = predicted.flatten() == values, labels.flatten() == values
+    return torch.stack([(mine & theirs).sum(1), mine.sum(1), theirs.sum(1)])
+
+
+def dice_of_counts(counts):
+    """Dice of a volume, mean over its classes; 1 for a class that is in neither."""
+    both, mine, theirs = counts.double()
+    total = mine + theirs
+    return torch.where(total > 0, 2 * both / total.clamp(min=1), 1.0).mean()
+
+
+class Slices(pl.LightningDataModule):
+    """Training slices in random order, and the validation cases in batches of slices of one case."""
+
+    def __init__(self, train, val, config):
+        super().__init__()
+        self.train, self.val, self.config = train, val, config
+
+    def train_dataloader(self):
+        config, trainer = self.config, self.trainer
+        images, labels = _stacked(self.train)
+        if config.data_on_device:
+            images, labels = images.to(trainer.strategy.root_device), labels.to(trainer.strategy.root_device)
+        slices = TrainingSlices(images, labels, seed=config.seed, flip=config.flip, rotate=config.rotate)
+        order = EpochBatches(len(slices), config.batch_size, config.seed, trainer.global_rank, trainer.world_size)
+        return DataLoader(
+            slices,
+            sampler=order,
+            batch_size=None,
+            num_workers=config.num_workers,
+            persistent_workers=config.num_workers > 0,
+            worker_init_fn=_ignore_signals,
+            pin_memory=trainer.strategy.root_device.type == "cuda" and not config.data_on_device,
+        )
+
+    def val_dataloader(self):
+        step = self.config.batch_size
+        batches = [
+            (number, torch.from_numpy(case.images[part]), torch.from_numpy(case.label[part]))
+            for number, case in enumerate(self.val)
+            for part in (slice(start, start + step) for start in range(0, len(case.images), step))
+        ]
+        return DataLoader(batches, batch_size=None) if batches else []
+
+
+def fit(segmenter, slices, folder, checkpoint=None):
+    """Train until the last epoch, from the start or from a checkpoint's path; checkpoints and log go to `folder`.
+
+    Raises NonFiniteError when training diverges and Interrupted after SIGINT or SIGTERM, both with the checkpoints of
+    the last finished epoch in place.
+    """
+    config = segmenter.config
+    _quieten_lightning()
+    divergence, signals = StopOnDivergence(), StopOnSignal()
+    trainer = pl.Trainer(
+        max_epochs=config.epochs,
+        precision=config.precision,
+        accelerator=config.accelerator,
+        devices=config.devices,
+        num_nodes=config.num_nodes,
+        accumulate_grad_batches=config.accumulate_grad_batches,
+        gradient_clip_val=config.gradient_clip_val,
+        deterministic=config.deterministic,
+        callbacks=[divergence, Recorder(folder, divergence), signals],
+        plugins=[WholeCheckpoints()],
+        logger=_tensorboard(folder),
+        enable_progress_bar=sys.stderr.isatty(),
+        enable_model_summary=False,
+        enable_checkpointing=False,
+        use_distributed_sampler=False,
+        num_sanity_val_steps=0,
+    )
+    if config.compile:
+        segmenter.network.compile()
+    with signals.listening():
+        trainer.fit(segmenter, slices, ckpt_path=checkpoint)
+
+
+def _stacked(cases):
+    images = torch.cat([torch.from_numpy(case.images) for case in cases])
+    return images, torch.cat([torch.from_numpy(case.label) for case in cases])
+
+
+def _ignore_signals(worker):
+    # A signal goes to the whole group; workers that die of it take the last step with them.
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _tensorboard(folder):
+    if find_spec("tensorboard") is None:
+        return False
+    return pl.loggers.TensorBoardLogger(folder, name="", version="tensorboard")
+
+
+def _quieten_lightning():
+    """Silence Lightning's advertisements and its advice on worker processes, which slices in memory do not need."""
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", "The '.*_dataloader' does not have many workers")
+    warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec.*")
