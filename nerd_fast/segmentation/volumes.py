@@ -219,7 +219,9 @@ def write_mask(path: str | os.PathLike, mask: np.ndarray, like: Grid) -> None:
     )
     content = image.to_bytes()
     with whole_file(path) as temporary:
-        temporary.write_bytes(gzip.compress(content, mtime=0) if suffix(path) == ".nii.gz" else content)
+        temporary.write_bytes(
+            gzip.compress(content, compresslevel=6, mtime=0) if suffix(path) == ".nii.gz" else content
+        )
 
 
 @contextlib.contextmanager
