@@ -1,0 +1,148 @@
+import subprocess
+import sys
+
+import matplotlib.image
+import numpy as np
+import pytest
+
+from nerd_fast.segmentation import figures
+from nerd_fast.segmentation.errors import DataError, UsageError
+
+LOG = "epoch,step,lr,train_loss,val_dice,seconds\n1,10,0.001,0.9,,3\n2,20,0.001,0.5,0.4,3\n3,30,0.0005,0.3,0.7,3\n"
+
+
+@pytest.fixture
+def scan():
+    """An image (H, W), its truth, and a mask that misses one lesion and invents another."""
+    image = np.random.default_rng(0).random((48, 64))
+    truth, mask = np.zeros((2, 48, 64), dtype=np.uint8)
+    truth[10:16, 10:16] = truth[36:40, 40:44] = 1
+    mask[10:16, 10:16] = mask[30:38, 8:14] = 1
+    return image, truth, mask
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """The figures that were saved, to look into."""
+    saved, save = [], figures._save
+    monkeypatch.setattr(figures, "_save", lambda figure, *rest: saved.append(figure) or save(figure, *rest))
+    return saved
+
+
+def colours_of_frames(axis):
+    return [patch.get_edgecolor()[:3] for patch in axis.patches]
+
+
+def test_an_overlay_boxes_what_was_missed_and_what_was_invented(tmp_path, scan, drawn):
+    from matplotlib.colors import to_rgb
+
+    image, truth, mask = scan
+    figures.overlay_figure(tmp_path / "overlay.png", image, truth, {"U-Net": mask, "NeRDm": truth}, title="case 1")
+    axes = drawn[0].axes
+    assert [axis.get_title() for axis in axes[:4]] == ["Image", "Truth", "U-Net", "NeRDm"]
+    assert len(axes) == 8  # a second row shows the largest error of U-Net
+    assert colours_of_frames(axes[2]) == [to_rgb(figures.MISSED), to_rgb(figures.OVER)]
+    assert colours_of_frames(axes[3]) == []
+    assert axes[6].get_xlabel() == "Dice of this slice 0.53\n1 missed, 1 over-segmented"
+    assert matplotlib.image.imread(tmp_path / "overlay.png").shape[1] > 800
+
+
+def test_the_frame_stands_around_the_region(tmp_path, scan, drawn):
+    image, truth, mask = scan
+    figures.overlay_figure(tmp_path / "overlay.png", image, truth, {"U-Net": mask})
+    missing = drawn[0].axes[2].patches[0]
+    left, bottom = missing.get_xy()
+    assert left < 36 < 40 < left + missing.get_width()
+    assert bottom < 40 < 44 < bottom + missing.get_height()
+
+
+def test_without_an_error_there_is_one_row(tmp_path, scan, drawn):
+    image, truth, _ = scan
+    figures.overlay_figure(tmp_path / "overlay.png", image, truth, {"U-Net": truth})
+    assert len(drawn[0].axes) == 3
+
+
+def test_the_second_row_shows_the_largest_error(tmp_path, scan, drawn):
+    image, truth, mask = scan
+    figures.overlay_figure(tmp_path / "overlay.png", image, truth, {"U-Net": mask})
+    (left, right), (bottom, top) = drawn[0].axes[5].get_xlim(), drawn[0].axes[5].get_ylim()
+    assert left < 30 < 38 < right
+    assert bottom < 8 < 14 < top
+    assert right - left < 48
+
+
+def test_no_more_boxes_than_asked_and_all_of_them_counted(tmp_path, drawn):
+    truth = np.zeros((60, 60), dtype=bool)
+    truth[::10, ::10] = True
+    figures.overlay_figure(tmp_path / "x.png", truth * 1.0, truth, {"U-Net": np.zeros_like(truth)}, max_boxes=4)
+    assert len(drawn[0].axes[2].patches) == 4
+    assert "36 missed, 0 over-segmented" in drawn[0].axes[5].get_xlabel()
+
+
+def test_an_empty_slice_can_be_drawn(tmp_path):
+    empty = np.zeros((32, 32))
+    assert figures.overlay_figure(tmp_path / "x.png", empty, empty, {"U-Net": empty}).exists()
+
+
+@pytest.mark.parametrize("image", [np.zeros((4, 4, 4)), np.zeros((4, 5))])
+def test_an_overlay_needs_one_slice(tmp_path, image):
+    with pytest.raises(ValueError, match=r"one slice \(H, W\)"):
+        figures.overlay_figure(tmp_path / "x.png", image, np.zeros((4, 4)), {})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_calibration_shows_the_channels_that_vary_most(tmp_path, drawn):
+    maps = np.linspace(0, 1, 20)[None, :, None] * np.array([1.0, 5.0, 3.0])[:, None, None] + np.zeros((3, 20, 24))
+    figures.calibration_figure(tmp_path / "maps.png", {"w(v)": maps}, channels=2)
+    titles = [axis.get_title() for axis in drawn[0].axes]
+    assert titles[:3] == ["w(v)\nrms of 3", "channel 1\nmean 2.5", "channel 2\nmean 1.5"]
+
+
+def test_a_row_of_fewer_channels_leaves_the_rest_of_its_row_empty(tmp_path, drawn):
+    figures.calibration_figure(tmp_path / "maps.png", {"a": np.ones((4, 8, 9)), "b": np.ones((1, 8, 9))})
+    assert [axis.axison for axis in drawn[0].axes[:10]] == [True] * 7 + [False] * 3
+
+
+@pytest.mark.parametrize("maps", [np.ones((8, 9)), np.ones((0, 8, 9)), np.full((1, 8, 9), np.nan)])
+def test_maps_that_cannot_be_drawn_are_refused(tmp_path, maps):
+    with pytest.raises(ValueError, match=r"maps\['w'\] must be finite and of shape \(n, H, W\)"):
+        figures.calibration_figure(tmp_path / "maps.png", {"w": maps})
+
+
+def test_curves_of_several_runs_share_their_panels(tmp_path, drawn):
+    for name in ("conv", "nerdm"):
+        (tmp_path / f"{name}.csv").write_text(LOG)
+    runs = {name: tmp_path / f"{name}.csv" for name in ("conv", "nerdm")}
+    figures.curves_figure(tmp_path / "curves.png", runs)
+    panels = {axis.get_title(): axis for axis in drawn[0].axes}
+    assert list(panels) == ["Loss", "Dice", "Learning rate"]
+    assert [line.get_label() for line in panels["Dice"].lines] == ["conv, val_dice", "nerdm, val_dice"]
+    np.testing.assert_array_equal(panels["Dice"].lines[0].get_xydata(), [(2, 0.4), (3, 0.7)])
+
+
+def test_values_within_an_epoch_are_averaged(tmp_path):
+    (tmp_path / "m.csv").write_text("epoch,train_loss\n1,1.0\n1,3.0\n2,\n")
+    epochs, values = figures.read_curves(tmp_path / "m.csv")["train_loss"]
+    assert (epochs.tolist(), values.tolist()) == ([1], [2.0])
+
+
+@pytest.mark.parametrize("content", [None, "loss\n1\n", "epoch,loss\n1,high\n", "epoch,seconds\n1,3\n"])
+def test_a_log_that_holds_no_curve_is_refused(tmp_path, content):
+    log = tmp_path / "metrics.csv"
+    if content is not None:
+        log.write_text(content)
+    with pytest.raises(DataError, match=r"metrics.csv"):
+        figures.curves_figure(tmp_path / "curves.png", {"run": log})
+    assert not (tmp_path / "curves.png").exists()
+
+
+def test_a_figure_that_cannot_be_written_is_a_usage_error(tmp_path, scan):
+    image, truth, mask = scan
+    (tmp_path / "out").write_text("in the way")
+    with pytest.raises(UsageError, match="cannot be written"):
+        figures.overlay_figure(tmp_path / "out" / "x.png", image, truth, {"U-Net": mask})
+
+
+def test_matplotlib_is_loaded_by_the_first_figure_and_not_before():
+    script = "import sys, nerd_fast.segmentation.figures; sys.exit('matplotlib' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

@@ -1,0 +1,48 @@
+import pytest
+
+from nerd_fast.segmentation.errors import UsageError
+from nerd_fast.segmentation.files import whole_file
+
+
+def test_the_file_appears_under_its_name_when_it_is_complete(tmp_path):
+    path = tmp_path / "new" / "mask.nii.gz"
+    with whole_file(path) as temporary:
+        temporary.write_text("mask")
+        assert temporary.name.endswith(".nii.gz")
+        assert not path.exists()
+    assert path.read_text() == "mask"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_an_exception_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "summary.json"
+    path.write_text("old")
+
+    def interrupted():
+        with whole_file(path) as temporary:
+            temporary.write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_that_is_a_file_is_a_usage_error_that_names_it(tmp_path):
+    (tmp_path / "out").write_text("in the way")
+    with (
+        pytest.raises(UsageError, match=r"out/mask.nii.gz: cannot be written"),
+        whole_file(tmp_path / "out/mask.nii.gz"),
+    ):
+        pytest.fail("the body ran, though there is nowhere to write")
+
+
+def test_a_full_disk_is_a_usage_error_and_leaves_no_file(tmp_path):
+    def write():
+        with whole_file(tmp_path / "mask.nii.gz"), open("/dev/full", "wb", buffering=0) as full:
+            full.write(b"mask")
+
+    with pytest.raises(UsageError, match="No space left on device"):
+        write()
+    assert list(tmp_path.iterdir()) == []
