@@ -16,7 +16,7 @@ def rows(**values):
 
 def test_hand_computed_mean_of_two_seeds_and_three_cases():
     baseline = np.array([[0.5, 0.6, 0.7], [0.4, 0.6, 0.8]])
-    found = paired_difference(baseline + [[0.1, 0.2, 0.3], [0.0, 0.0, 0.0]], baseline)
+    found = paired_difference(baseline + np.array([[0.1, 0.2, 0.3], [0, 0, 0]]), baseline)
     assert found.mean == pytest.approx(0.1)
     assert found.per_seed == pytest.approx((0.2, 0.0))
     assert (found.cases, found.undefined) == (3, 0)
