@@ -63,7 +63,10 @@ def find_cases(
         raise data_error(root, found="no such folder or file", expected="a data set", remedy="check the path")
     if layout == "auto":
         layout = next((name for name, (recognises, _) in LAYOUTS.items() if recognises(root)), None)
-    dataset = LAYOUTS[layout][1](root, channels, label) if layout else None
+    try:
+        dataset = LAYOUTS[layout][1](root, channels, label) if layout else None
+    except OSError as error:
+        raise data_error(root, found=str(error), expected="a folder to read", remedy="check its permissions") from error
     if dataset is None or not dataset.cases:
         raise data_error(
             root,

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from nerd_fast.segmentation.cases import Case, DataSet, images_in, safe_name
+from nerd_fast.segmentation.cases import Case, DataSet, absent, images_in, safe_name
 from nerd_fast.segmentation.faults import data_error
 from nerd_fast.segmentation.headers import stem
 
@@ -45,7 +45,7 @@ def read_manifest(root: Path, channels: Sequence[str] | None, label: str | None)
     cases, split = [], {}
     for row in named:
         files = row["channels"]
-        missing = [name for name in channels if not files.get(name)]
+        missing = [name for name in channels if not isinstance(files.get(name), str) or not files[name]]
         if missing:
             raise data_error(
                 path,
@@ -78,20 +78,16 @@ def read_nnunet(root: Path, channels: Sequence[str] | None, label: str | None) -
     Channel names and label values are those of `dataset.json`; voxels of the label named `ignore` are ignored.
     The split is the first fold of `splits_final.json` where there is one, with `imagesTs` as the test.
     """
-    about = _read_json(root / "dataset.json", Mapping)
-    names = {int(number): name for number, name in (about.get("channel_names") or about["modality"]).items()}
-    channels = _chosen(root, "nnunet", names.values(), channels, label)
+    names, values, ignored, _ = _described(root)
+    channels = _chosen(root, "nnunet", names, channels, label)
     cases = []
     for part, images, labels in (("training", "imagesTr", "labelsTr"), ("test", "imagesTs", "labelsTs")):
         files = images_in(root / images) if (root / images).is_dir() else {}
         truths = images_in(root / labels) if (root / labels).is_dir() else {}
-        for name in sorted({key[:-5] for key in files}):
-            paths = {
-                channel: files.get(f"{name}_{number:04d}", root / images / f"{name}_{number:04d}.nii.gz")
-                for number, channel in names.items()
-            }
-            cases.append(Case(name, {channel: paths[channel] for channel in channels}, truths.get(name), part=part))
-    values, ignored = _label_values(about.get("labels", {}))
+        for name in sorted({key.rpartition("_")[0] for key in files if key.rpartition("_")[2].isdigit()}):
+            numbered = [f"{name}_{names.index(channel):04d}" for channel in channels]
+            paths = [files.get(file, absent(root / images, file)) for file in numbered]
+            cases.append(Case(name, dict(zip(channels, paths, strict=True)), truths.get(name), part=part))
     split = next((root / name for name in ("split.json", "splits_final.json") if (root / name).is_file()), None)
     return DataSet(root, "nnunet", tuple(cases), channels, "label", values, ignored, split)
 
@@ -102,20 +98,42 @@ def is_msd(root: Path) -> bool:
 
 def read_msd(root: Path, channels: Sequence[str] | None, label: str | None) -> DataSet:
     """`dataset.json` with `training`: a list of `{"image": ..., "label": ...}`; several modalities share a 4-D file."""
-    about = _read_json(root / "dataset.json", Mapping)
-    names = [about["modality"][number] for number in sorted(about["modality"], key=int)]
+    names, values, ignored, about = _described(root)
     channels = _chosen(root, "msd", names, channels, label)
     component = {name: number for number, name in enumerate(names)} if len(names) > 1 else {}
     cases = []
-    for part, entries in (("training", about.get("training", [])), ("test", about.get("test", []))):
-        for entry in entries:
+    for part in ("training", "test"):
+        for entry in about.get(part, []):
             entry = {"image": entry} if isinstance(entry, str) else entry
+            if not isinstance(entry, Mapping) or not isinstance(entry.get("image"), str):
+                raise data_error(
+                    root / "dataset.json",
+                    found=f"the entry {entry} under {part}",
+                    expected='{"image": path, "label": path}',
+                    remedy="correct the file",
+                )
             image = root / entry["image"]
             truth = root / entry["label"] if entry.get("label") else None
             cases.append(Case(stem(image), dict.fromkeys(channels, image), truth, part=part, component=component))
-    values, ignored = _label_values(about.get("labels", {}))
-    split = root / "split.json"
-    return DataSet(root, "msd", tuple(cases), channels, "label", values, ignored, split if split.is_file() else None)
+    split = root / "split.json" if (root / "split.json").is_file() else None
+    return DataSet(root, "msd", tuple(cases), channels, "label", values, ignored, split)
+
+
+def _described(root: Path) -> tuple[list[str], tuple[int, ...], tuple[int, ...], Mapping[str, Any]]:
+    """Channel names in the order of their numbers, label values, ignored values, and all of `dataset.json`."""
+    path = root / "dataset.json"
+    about = _read_json(path, Mapping)
+    try:
+        numbered = about["channel_names"] if "channel_names" in about else about["modality"]
+        names = [str(numbered[number]) for number in sorted(numbered, key=int)]
+        return names, *_label_values(about["labels"]), about
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise data_error(
+            path,
+            found=f"no usable channel_names (or modality) and labels ({type(error).__name__}: {error})",
+            expected='{"channel_names": {"0": ...}, "labels": {"background": 0, ...}}',
+            remedy="correct the file",
+        ) from error
 
 
 def _chosen(root, layout, known, channels, label) -> tuple[str, ...]:

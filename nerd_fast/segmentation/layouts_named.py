@@ -29,7 +29,7 @@ def read_folder(root: Path, channels: Sequence[str] | None, label: str | None) -
         found = {folder: images for folder, images in found.items() if set(images) & set(channels)}
     names = [name for images in found.values() for name in images]
     if label is None:
-        label = _usual_label(root, set(names))
+        label = _usual_label(root, set(names) - set(channels or ()))
     if channels is None:
         channels = [name for name in dict.fromkeys(names) if name != label and names.count(name) == len(found)]
     if found and not channels:
@@ -202,6 +202,9 @@ def _split_file(root: Path) -> Path | None:
 def _folders(root: Path) -> list[str]:
     found = []
     for folder, below, _ in os.walk(root, followlinks=True):
+        if Path(folder).parent.resolve().is_relative_to(Path(folder).resolve()):  # a link back up would never end
+            below.clear()
+            continue
         below[:] = sorted(name for name in below if not name.startswith("."))
         found.append(folder)
     return found

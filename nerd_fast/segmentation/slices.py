@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from nerd_fast.segmentation.cases import Case, DataSet
 from nerd_fast.segmentation.faults import data_error
@@ -187,28 +186,3 @@ def largest_size(dataset: DataSet, *, axis: int | None = None, multiple: int = 1
 def picture(slices: np.ndarray) -> np.ndarray:
     """A slice (..., H, W) turned for the eye: front of the head up, right of the patient on the left (radiological)."""
     return np.swapaxes(slices, -1, -2)[..., ::-1, ::-1]
-
-
-class SliceDataset(torch.utils.data.Dataset):
-    """The slices of prepared cases, in memory.
-
-    An item is a dict of `image` (C, H, W) float32, `label` (H, W) uint8 class numbers (absent where no case has a
-    label), `case`, the number of the case, and `slice`, the number of the slice within it. The tensors are views.
-    """
-
-    def __init__(self, cases: Sequence[PreparedCase]):
-        labelled = {case.label is not None for case in cases}
-        if len(labelled) > 1:
-            raise ValueError("cases with and without a label; expected a label for all or for none")
-        self.names = [case.name for case in cases]
-        self.images = [torch.from_numpy(case.images) for case in cases]
-        self.labels = [torch.from_numpy(case.label) for case in cases] if True in labelled else None
-        self.index = [(number, s) for number, images in enumerate(self.images) for s in range(len(images))]
-
-    def __len__(self) -> int:
-        return len(self.index)
-
-    def __getitem__(self, item: int) -> dict[str, torch.Tensor | int]:
-        number, s = self.index[item]
-        entry = {"image": self.images[number][s], "case": number, "slice": s}
-        return entry if self.labels is None else {**entry, "label": self.labels[number][s]}

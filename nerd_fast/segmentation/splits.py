@@ -122,11 +122,14 @@ def make_split(
 
 
 def hash_files(cases: Iterable[Case], root: str | os.PathLike = "/") -> dict[str, str]:
-    """SHA-256 of every file of the cases, keyed by the path relative to `root`."""
+    """SHA-256 of each file of the cases, by its path relative to `root`. Raises DataError for a file that is absent."""
     hashes = {}
     for path in sorted({path for case in cases for path in case.files}):
-        with open(path, "rb") as file:
-            hashes[os.path.relpath(path, root)] = hashlib.file_digest(file, "sha256").hexdigest()
+        try:
+            with open(path, "rb") as file:
+                hashes[os.path.relpath(path, root)] = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise data_error(path, found=str(error), expected="a file to read", remedy="check the data set") from error
     return hashes
 
 

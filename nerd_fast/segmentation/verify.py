@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -14,7 +15,7 @@ from nerd_fast.segmentation.cases import Case, DataSet
 from nerd_fast.segmentation.errors import DataError
 from nerd_fast.segmentation.faults import Fault, fault_of
 from nerd_fast.segmentation.slices import SliceGeometry, class_numbers, slicing_axis
-from nerd_fast.segmentation.splits import PARTS, split_faults
+from nerd_fast.segmentation.splits import PARTS, load_split, split_faults
 from nerd_fast.segmentation.volumes import Grid, Volume, check_same_grid, read_label, read_volume
 
 FORMAT_VERSION = 1
@@ -84,7 +85,7 @@ class Report:
 def verify_dataset(
     dataset: DataSet,
     *,
-    split: Mapping[str, Sequence[str]] | None = None,
+    split: Mapping[str, Sequence[str]] | str | os.PathLike | None = None,
     size: tuple[int, int] | None = None,
     axis: int | None = None,
     label_values: Sequence[int] | None = None,
@@ -98,7 +99,8 @@ def verify_dataset(
     without a label; voxels of the label that a crop to `size` cuts off; spacing in the header at odds with the affine;
     the same scan twice outside of the parts of a split; cases in no part.
 
-    `split` is the data set's own where None; `size` None means no crop. `progress` wraps the cases as they are read.
+    `split`, names per part or a split file, is the data set's own where None; `size` None means no crop. `progress`
+    wraps the cases as they are read.
     """
     problems: list[Problem] = []
     split = _sound_split(dataset, split, problems)
@@ -241,9 +243,9 @@ def _sound_split(dataset: DataSet, split, problems: list[Problem]) -> Mapping[st
     def report(severity, file, found, expected, remedy):
         problems.append(Problem(severity, "", str(file), found, expected, remedy))
 
-    if split is None:
+    if not isinstance(split, Mapping):
         try:
-            split = dataset.split
+            split = dataset.split if split is None else load_split(split, dataset.cases)
         except DataError as error:
             report("error", *asdict(fault_of(error)).values())
             return {}

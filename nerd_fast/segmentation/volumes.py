@@ -118,9 +118,9 @@ def read_volume(
         stored = _read_voxels(path, description, file)
         if len(description.shape) == 4:
             stored = stored[..., component or 0]
-        data = np.ascontiguousarray(grid.to_canonical(stored), dtype=np.float32)
-        if (description.slope, description.inter) != (1.0, 0.0):
-            with np.errstate(over="ignore"):
+        with np.errstate(over="ignore"):  # what overflows becomes infinite, and is reported as that
+            data = np.ascontiguousarray(grid.to_canonical(stored), dtype=np.float32)
+            if (description.slope, description.inter) != (1.0, 0.0):
                 data *= np.float32(description.slope)
                 data += np.float32(description.inter)
     finite = np.isfinite(data)
