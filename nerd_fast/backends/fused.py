@@ -52,7 +52,7 @@ def backward(*arguments, **options):
 def _launch(name, arguments, options):
     options["precision"] = resolve_precision(options["precision"])
     try:
-        return getattr(_kernels(), name)(*arguments, **options)
+        return getattr(_launcher(), name)(*arguments, **options)
     except CACHE_FAULTS as error:
         if not _raised_in_the_cache(error):
             raise
@@ -82,7 +82,7 @@ def import_fault():
     """None when Triton and the kernels import, else the reason in one sentence."""
     try:
         import_module("triton")
-        import_module("nerd_fast.kernels.launch")
+        _launcher()
     except Exception as error:  # a broken installation raises anything at all
         return f"Triton cannot be imported ({type(error).__name__}: {error}); install it with: pip install triton"
     return None
@@ -104,6 +104,10 @@ def _device_obstacle(device):
 
 def _kernels():
     return import_module("nerd_fast.kernels")
+
+
+def _launcher():
+    return import_module("nerd_fast.kernels.launch")
 
 
 def _raised_in_the_cache(error):
