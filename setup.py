@@ -13,7 +13,7 @@ TRAIN = [
     "pynrrd>=1.1",
     "matplotlib>=3.8",
 ]
-DEV = ["pytest>=8", "pytest-benchmark>=5", "hypothesis>=6", "ruff>=0.12"]
+DEV = ["pytest>=8", "pytest-benchmark>=5", "hypothesis>=6", "ruff>=0.12", "einops>=0.8"]  # einops: MONAI's transformers
 
 setup(
     name="nerd-fast",
