@@ -1,28 +1,21 @@
-"""Pictures of a run: overlays as the paper's Fig. 4 and 5, maps of the calibrator, training curves.
+"""Pictures of a run: overlays as the paper's Fig. 4 and 5, maps of the calibrator; curves and scores are in `plots`.
 
 Slices are drawn with the first axis to the right and the second up, so that an axial slice of a volume in canonical
 orientation stands upright, and maps of the calibrator lie as the slices do. Files appear whole or not at all; their
 ending (`.png`, `.pdf`, `.svg`) says the format. Matplotlib is loaded by the first figure and no window is ever opened.
 """
 
-import csv
-from itertools import cycle
-from pathlib import Path
-
 import numpy as np
 
-from nerd_fast.segmentation.errors import DataError
-from nerd_fast.segmentation.files import whole_file
+from nerd_fast.segmentation.drawing import save, sheet
 from nerd_fast.segmentation.metrics.masks import foreground_box
 from nerd_fast.segmentation.metrics.overlap import dice
+from nerd_fast.segmentation.plots import curves_figure, scores_figure
 from nerd_fast.segmentation.regions import boxes, choose_slice, missed, over_segmented
 
-__all__ = ["calibration_figure", "choose_slice", "curves_figure", "overlay_figure"]
+__all__ = ["calibration_figure", "choose_slice", "curves_figure", "overlay_figure", "scores_figure"]
 
 MASK, MISSED, OVER = "#ff2a2a", "#ffe14d", "#3dff6e"  # red, yellow and green as in the paper
-RUN_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f")  # Okabe and Ito
-PANEL_TITLES = {"loss": "Loss", "dice": "Dice", "lr": "Learning rate"}
-LINE_STYLES = {"train": "-", "val": "--", "test": ":"}
 
 
 def overlay_figure(path, image, truth, masks, *, title=None, spacing=(1.0, 1.0), max_boxes=6):
@@ -48,7 +41,7 @@ def overlay_figure(path, image, truth, masks, *, title=None, spacing=(1.0, 1.0),
     panels = [("Image", None), ("Truth", truth), *masks.items()]
     regions = {name: (boxes(missed(mask, truth)), boxes(over_segmented(mask, truth))) for name, mask in masks.items()}
     windows = _windows(image, truth, masks, regions)
-    figure, axes = _grid(len(windows), len(panels), panel=_panel_size(windows[0], spacing, 3.0), extra=1.3)
+    figure, axes = sheet(len(windows), len(panels), panel=_panel_size(windows[0], spacing, 3.0), extra=1.3)
     for row, window in zip(axes, windows, strict=True):
         for axis, (name, mask) in zip(row, panels, strict=True):
             _draw(axis, image, cmap="gray", limits=np.percentile(image, (1, 99.5)))
@@ -63,7 +56,7 @@ def overlay_figure(path, image, truth, masks, *, title=None, spacing=(1.0, 1.0),
         if name in regions:
             axis.set_xlabel(_describe(mask, truth, *regions[name]), fontsize=10)
     _overlay_legend(figure)
-    return _save(figure, path, title)
+    return save(figure, path, title)
 
 
 def calibration_figure(path, maps, *, title=None, channels=6):
@@ -88,7 +81,7 @@ def calibration_figure(path, maps, *, title=None, channels=6):
             raise ValueError(f"maps[{name!r}] must be finite and of shape (n, H, W); found the shape {values.shape}")
     columns = 1 + min(channels, max(len(values) for values in maps.values()))
     height, width = next(iter(maps.values())).shape[1:]
-    figure, axes = _grid(
+    figure, axes = sheet(
         len(maps), columns, panel=_panel_size((slice(0, height), slice(0, width)), (1, 1), 2.1), extra=0.55 * len(maps)
     )
     for row, (name, values) in zip(axes, maps.items(), strict=True):
@@ -107,66 +100,7 @@ def calibration_figure(path, maps, *, title=None, channels=6):
         for axis in row[1 + len(order) :]:
             axis.set_axis_off()
         _bar(row[len(order)], shown)
-    return _save(figure, path, title)
-
-
-def curves_figure(path, runs, *, quantities=("loss", "dice", "lr"), title=None):
-    """Draw what training logged against the epoch, several runs in one picture.
-
-    Args:
-        path: the file to write.
-        runs: {name: metrics.csv of the run}, as Lightning's CSVLogger writes it: a column `epoch` and one per value,
-            cells empty where nothing was logged. A column belongs to every quantity whose name is a part of its own.
-        quantities: one panel each, left out where no run logged it.
-        title: a line above the panels.
-
-    Raises DataError for a file that cannot be read, has no `epoch` or none of the quantities.
-    """
-    from matplotlib.ticker import MaxNLocator
-
-    curves = {name: read_curves(file) for name, file in runs.items()}
-    panels = [word for word in quantities if any(word in column for run in curves.values() for column in run)]
-    if not panels:
-        raise DataError(f"{', '.join(map(str, runs.values()))}: none of the columns {', '.join(quantities)} to draw")
-    figure, axes = _grid(1, len(panels), panel=(4.4, 3.4), extra=0.5)
-    for axis, word in zip(axes[0], panels, strict=True):
-        for colour, (name, columns) in zip(cycle(RUN_COLOURS), curves.items(), strict=False):
-            for column, (epochs, values) in columns.items():
-                if word in column:
-                    style = next((style for part, style in LINE_STYLES.items() if part in column), "-")
-                    axis.plot(epochs, values, style, marker=".", color=colour, label=f"{name}, {column}", linewidth=1.6)
-        axis.set_xlabel("epoch")
-        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axis.set_title(PANEL_TITLES.get(word, word), fontweight="bold")
-        axis.grid(alpha=0.3)
-        axis.spines[["top", "right"]].set_visible(False)
-        axis.legend(fontsize=8, frameon=False)
-    return _save(figure, path, title)
-
-
-def read_curves(file):
-    """Read a metrics.csv as {column: (epochs, values)}; the mean of what was logged within an epoch."""
-    try:
-        with open(file, newline="", encoding="utf-8") as stream:
-            rows = list(csv.DictReader(stream))
-        found = {}
-        for row in rows:
-            for column, cell in row.items():
-                if column not in ("epoch", "step") and cell:
-                    found.setdefault(column, {}).setdefault(int(row["epoch"]), []).append(float(cell))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{file}: cannot be read as logged metrics with a column epoch ({error!r})") from error
-    return {
-        column: (np.array(list(epochs)), np.array([np.mean(values) for values in epochs.values()]))
-        for column, epochs in found.items()
-    }
-
-
-def _grid(rows, columns, panel, extra):
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(columns * panel[0], rows * panel[1] + extra), dpi=130, layout="constrained")
-    return figure, figure.subplots(rows, columns, squeeze=False)
+    return save(figure, path, title)
 
 
 def _panel_size(window, spacing, side):
@@ -242,12 +176,3 @@ def _overlay_legend(figure):
     handles = [Patch(facecolor=MASK, label="mask")]
     handles += [Patch(facecolor="#404040", edgecolor=colour, linewidth=2, label=name) for name, colour in boxed.items()]
     figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False, fontsize=10)
-
-
-def _save(figure, path, title):
-    if title:
-        figure.suptitle(title, fontsize=13)
-    path = Path(path)
-    with whole_file(path) as temporary:
-        figure.savefig(temporary, bbox_inches="tight", pad_inches=0.1)
-    return path

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from nerd_fast.segmentation import figures
-from nerd_fast.segmentation.errors import DataError, UsageError
-
-LOG = "epoch,step,lr,train_loss,val_dice,seconds\n1,10,0.001,0.9,,3\n2,20,0.001,0.5,0.4,3\n3,30,0.0005,0.3,0.7,3\n"
+from nerd_fast.segmentation.errors import UsageError
+from tests.segmentation.drawn import saved_figures
 
 
 @pytest.fixture
@@ -24,9 +23,7 @@ def scan():
 @pytest.fixture
 def drawn(monkeypatch):
     """The figures that were saved, to look into."""
-    saved, save = [], figures._save
-    monkeypatch.setattr(figures, "_save", lambda figure, *rest: saved.append(figure) or save(figure, *rest))
-    return saved
+    return saved_figures(monkeypatch, figures)
 
 
 def colours_of_frames(axis):
@@ -107,33 +104,6 @@ def test_a_row_of_fewer_channels_leaves_the_rest_of_its_row_empty(tmp_path, draw
 def test_maps_that_cannot_be_drawn_are_refused(tmp_path, maps):
     with pytest.raises(ValueError, match=r"maps\['w'\] must be finite and of shape \(n, H, W\)"):
         figures.calibration_figure(tmp_path / "maps.png", {"w": maps})
-
-
-def test_curves_of_several_runs_share_their_panels(tmp_path, drawn):
-    for name in ("conv", "nerdm"):
-        (tmp_path / f"{name}.csv").write_text(LOG)
-    runs = {name: tmp_path / f"{name}.csv" for name in ("conv", "nerdm")}
-    figures.curves_figure(tmp_path / "curves.png", runs)
-    panels = {axis.get_title(): axis for axis in drawn[0].axes}
-    assert list(panels) == ["Loss", "Dice", "Learning rate"]
-    assert [line.get_label() for line in panels["Dice"].lines] == ["conv, val_dice", "nerdm, val_dice"]
-    np.testing.assert_array_equal(panels["Dice"].lines[0].get_xydata(), [(2, 0.4), (3, 0.7)])
-
-
-def test_values_within_an_epoch_are_averaged(tmp_path):
-    (tmp_path / "m.csv").write_text("epoch,train_loss\n1,1.0\n1,3.0\n2,\n")
-    epochs, values = figures.read_curves(tmp_path / "m.csv")["train_loss"]
-    assert (epochs.tolist(), values.tolist()) == ([1], [2.0])
-
-
-@pytest.mark.parametrize("content", [None, "loss\n1\n", "epoch,loss\n1,high\n", "epoch,seconds\n1,3\n"])
-def test_a_log_that_holds_no_curve_is_refused(tmp_path, content):
-    log = tmp_path / "metrics.csv"
-    if content is not None:
-        log.write_text(content)
-    with pytest.raises(DataError, match=r"metrics.csv"):
-        figures.curves_figure(tmp_path / "curves.png", {"run": log})
-    assert not (tmp_path / "curves.png").exists()
 
 
 def test_a_figure_that_cannot_be_written_is_a_usage_error(tmp_path, scan):
