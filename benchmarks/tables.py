@@ -1,0 +1,89 @@
+"""The closing tables of a run, as plain text."""
+
+from benchmarks import device, workloads
+
+COLUMNS = (
+    ("inference", 9), ("forward", 9), ("backward", 9), ("training", 9), ("20-80 %", 8), ("host", 7), ("GB/s", 7),
+    ("copy", 6), ("MiB", 9), ("t/conv", 7), ("t/fused", 8), ("m/conv", 7), ("parity", 8),
+)  # fmt: skip
+
+
+def text(results):
+    """All tables of a run."""
+    info = results["device"]
+    versions = f"torch {info['torch']}, triton {info['triton']}, commit {info['commit']}"
+    if info["driver"]:
+        versions = f"driver {info['driver']}, CUDA {info['cuda']}, {versions}"
+    parts = [
+        f"{device.title(info)}; {versions}; copy {results['copy_gbps']} GB/s",
+        "Times in ms, medians; 20-80 %: spread of training over its median; host: host time of a training call\n"
+        "(CUDA); GB/s: necessary bytes of training over its time; copy: share of the copy bandwidth; MiB: peak of\n"
+        "training above the inputs; t/conv, t/fused, m/conv: time and memory over those of conv1x1 and of fused;\n"
+        "parity: largest relative error against the float64 oracle. For frozen, inference stands for training.",
+    ]
+    parts += [_workload_table(rows) for rows in _grouped(results["heads"], "workload")]
+    return "\n\n".join(parts)
+
+
+def _workload_table(rows):
+    first = rows[0]
+    known = workloads.WORKLOADS.get(first["workload"])
+    size = "x".join(map(str, first["spatial"]))
+    lines = [
+        f"{first['workload']}: B {first['batch']}, C {first['channels']}, K {first['labels']}, {size}"
+        + (f" ({known.meaning})" if known else "")
+        + (f"; cut to fit a CPU: {first['cut']}" if first["cut"] else "")
+    ]
+    lines.append(f"{'':18}" + "".join(f"{name:>{width}}" for name, width in COLUMNS))
+    for section in _grouped(rows, "dtype", "layout", "hidden"):
+        hidden = "x".join(map(str, section[0]["hidden"]))
+        lines.append(f" {section[0]['dtype']}, {section[0]['layout']}, hidden {hidden}")
+        lines += [_line(row, section) for row in section]
+    return "\n".join(lines)
+
+
+def _line(row, section):
+    label = f"  {row['peer']:16}"
+    if row["error"]:
+        return f"{label}{row['error']}"
+    errors = {name: value for name, value in row["parity"].items() if name != "passed"}
+    if not row["parity"]["passed"]:
+        told = ", ".join(f"{name} {value:.1e}" for name, value in errors.items())
+        return f"{label}fails the parity gate, no figures: {told}"
+    cells = _cells(row, {other["peer"]: other for other in section}) | {"parity": f"{max(errors.values()):.0e}"}
+    return label + "".join(f"{cells.get(name, ''):>{width}}" for name, width in COLUMNS)
+
+
+def _cells(row, peers):
+    cells = {mode: _milliseconds(figures["median_ms"]) for mode, figures in row["modes"].items()}
+    mode = "training" if "training" in row["modes"] else "inference"
+    figures = row["modes"][mode]
+    cells["20-80 %"] = f"{(figures['q80_ms'] - figures['q20_ms']) / figures['median_ms']:.0%}"
+    cells["host"] = "" if figures["host_ms"] is None else _milliseconds(figures["host_ms"])
+    cells |= {"GB/s": f"{figures['gbps']:.1f}", "copy": f"{figures['share']:.0%}"}
+    cells["MiB"] = f"{row['memory_mib'][mode]:.1f}"
+    for peer, column in (("conv1x1", "t/conv"), ("fused", "t/fused")):
+        cells[column] = ratio(row, peers.get(peer), mode, "time")
+    cells["m/conv"] = ratio(row, peers.get("conv1x1"), mode, "memory")
+    return cells
+
+
+def ratio(row, other, mode, of):
+    """Row over other in time or memory of a mode, as text; empty where one of them has none."""
+    values = []
+    for each in (row, other):
+        if each is None or mode not in each["modes"]:
+            return ""
+        values.append(each["modes"][mode]["median_ms"] if of == "time" else each["memory_mib"][mode])
+    return f"{values[0] / values[1]:.2f}" if values[1] else ""
+
+
+def _grouped(rows, *keys):
+    groups = {}
+    for row in rows:
+        groups.setdefault(str([row[key] for key in keys]), []).append(row)
+    return list(groups.values())
+
+
+def _milliseconds(value):
+    return f"{value:.3f}" if value < 10 else f"{value:.1f}"

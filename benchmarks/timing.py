@@ -1,0 +1,148 @@
+"""How long a step takes: peers in turn, round after round, so that all of them see the same machine.
+
+On a CPU wall time; on CUDA events around work that is already queued, so that the device's time is not the host's,
+with the host's own time of the call beside it.
+"""
+
+import time
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+
+BACKLOG_CYCLES = 4_000_000  # a GPU spins for about 2 ms while the host queues the step behind it
+L2_MULTIPLE = 3  # the rotated inputs exceed the L2 cache this many times
+
+
+@dataclass
+class Times:
+    """Seconds of each round, on the device and, on CUDA, of the host's call (None on a CPU)."""
+
+    device: list
+    host: list | None
+
+
+class WallClock:
+    """A CPU: what the caller waits for."""
+
+    def start(self):
+        pass
+
+    def mark(self):
+        return time.perf_counter()
+
+    def intervals(self, marks):
+        """Seconds between neighbouring marks: on the device, and None for the host that is the device."""
+        return _differences(marks), None
+
+
+class EventClock:
+    """A CUDA device: events in its stream, behind a backlog that hides the host's launches."""
+
+    def start(self):
+        torch.cuda.synchronize()
+        torch.cuda._sleep(BACKLOG_CYCLES)
+
+    def mark(self):
+        event = torch.cuda.Event(enable_timing=True)
+        event.record()
+        return event, time.perf_counter()
+
+    def intervals(self, marks):
+        """Seconds between neighbouring marks, on the device and on the host."""
+        torch.cuda.synchronize()
+        events, host = zip(*marks, strict=True)
+        device = [a.elapsed_time(b) / 1e3 for a, b in pairwise(events)]
+        return device, _differences(host)
+
+
+def clock_of(device):
+    return EventClock() if device.type == "cuda" else WallClock()
+
+
+def training_step(peer, inputs):
+    """A step that marks its begin, the end of forward and the end of backward; inputs rotate with the turn."""
+
+    def step(turn, mark):
+        x, grad = inputs[turn % len(inputs)]
+        begin = mark()
+        logits = peer.call(x)
+        middle = mark()
+        gradients = torch.autograd.grad(logits, [x, *peer.parameters], grad)
+        end = mark()
+        del gradients
+        return begin, middle, end
+
+    return step
+
+
+def inference_step(peer, inputs):
+    """A forward pass without gradients, between two marks."""
+
+    def step(turn, mark):
+        x, _ = inputs[turn % len(inputs)]
+        with torch.no_grad():
+            begin = mark()
+            logits = peer.call(x)
+            end = mark()
+        del logits
+        return begin, end
+
+    return step
+
+
+def interleave(steps, clock, *, seconds, rounds, least=5, warmup=3):
+    """Runs every step in turn and returns {name: [(device, host) intervals of each round]}.
+
+    At most `rounds` rounds. A step that would spend more than `seconds` sits out evenly spread rounds, but runs at
+    least `least` times. `warmup` rounds go first, uncounted.
+    """
+    taken = {name: [] for name in steps}
+    spent = dict.fromkeys(steps, 0.0)
+    for turn in range(-warmup, rounds):
+        for name, step in steps.items():
+            behind = len(taken[name]) < least * (turn + 1) / rounds
+            if turn >= 0 and not behind and spent[name] > seconds * (turn + 1) / rounds:
+                continue
+            begin = time.perf_counter()
+            clock.start()
+            intervals = clock.intervals(step(max(turn, 0), clock.mark))
+            if turn >= 0:
+                taken[name].append(intervals)
+                spent[name] += time.perf_counter() - begin
+    return taken
+
+
+def by_mode(taken):
+    """{mode: Times} of intervals from `training_step` (two of them) or `inference_step` (one)."""
+    device = list(zip(*(d for d, _ in taken), strict=True))
+    host = list(zip(*(h for _, h in taken), strict=True)) if taken[0][1] is not None else [None] * len(device)
+    if len(device) == 1:
+        return {"inference": Times(list(device[0]), host[0] and list(host[0]))}
+    modes = {"forward": Times(list(device[0]), host[0]), "backward": Times(list(device[1]), host[1])}
+    both = [a + b for a, b in zip(*device, strict=True)]
+    modes["training"] = Times(both, [a + b for a, b in zip(*host, strict=True)] if host[0] else None)
+    return modes
+
+
+def rotated(inputs, cache_bytes):
+    """Copies of (x, grad) that together exceed the cache L2_MULTIPLE times: no call finds its input there."""
+    x, grad = inputs
+    size = x.numel() * x.element_size() + grad.numel() * grad.element_size()
+    copies = [(x.detach().clone().requires_grad_(), grad.clone()) for _ in range(L2_MULTIPLE * cache_bytes // size)]
+    return [inputs, *copies]
+
+
+def cache_bytes(device):
+    """The L2 cache of a GPU in bytes; 0 on a CPU, where the peers that run in between do the flushing."""
+    return torch.cuda.get_device_properties(device).L2_cache_size if device.type == "cuda" else 0
+
+
+def quantiles(seconds):
+    """Median, 20 % and 80 % quantile of a list of times, in milliseconds."""
+    values = torch.tensor(seconds, dtype=torch.float64) * 1e3
+    return [round(q, 5) for q in values.quantile(torch.tensor([0.5, 0.2, 0.8], dtype=torch.float64)).tolist()]
+
+
+def _differences(marks):
+    return [b - a for a, b in pairwise(marks)]
