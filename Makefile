@@ -21,5 +21,8 @@ test: $(STAMP)
 demo: $(STAMP)
 	$(BIN)/nerd-fast demo --out demo
 
+gpu: $(STAMP)
+	$(BIN)/python -m tests.gpu.lane --out gpu-results
+
 clean:
 	rm -rf demo build *.egg-info .pytest_cache .ruff_cache
