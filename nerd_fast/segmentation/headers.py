@@ -150,6 +150,9 @@ def _nifti(path: Path, file: BinaryIO) -> Description:
 
 
 def _nrrd(path: Path, file: BinaryIO) -> Description:
+    if file.read(4) != b"NRRD":
+        raise data_error(path, found="not NRRD", expected="a file that begins with NRRD", remedy="export it again")
+    file.seek(0)
     fields = nrrd.read_header(file)
     encoding = fields["encoding"].lower()
     code = next((code for code, names in _NRRD_TYPES.items() if fields["type"] in names), None)

@@ -215,4 +215,5 @@ def _files_named(root: Path, name: str):
 
 
 def _wmh_labels(root: Path) -> list[Path]:
-    return [path for path in _files_named(root, "wmh.nii.gz") if "additional_annotations" not in path.parts]
+    found = _files_named(root, "wmh.nii.gz")
+    return [path for path in found if "additional_annotations" not in path.relative_to(root).parts]

@@ -112,8 +112,8 @@ def scale_to_unit(
             expected="an image with contrast",
             remedy="export the channel again or leave the case out",
         )
-    scaled = (data - np.float32(low)) / np.float32(float(high) - float(low))
-    return np.clip(scaled, 0, 1, out=scaled)
+    scaled = (data - np.float64(low)) / (np.float64(high) - np.float64(low))  # float32 would overflow and cancel
+    return np.clip(scaled, 0, 1).astype(np.float32)
 
 
 def prepare_case(

@@ -207,7 +207,8 @@ def write_mask(path: str | os.PathLike, mask: np.ndarray, like: Grid) -> None:
     mask = np.asarray(mask)
     if mask.shape != like.shape:
         raise ValueError(f"mask has shape {mask.shape}; expected {like.shape}, that of {like.source}")
-    values = mask.astype(np.uint8)
+    with np.errstate(invalid="ignore"):  # NaN is found by the comparison
+        values = mask.astype(np.uint8)
     if not np.array_equal(values, mask):
         raise ValueError(f"mask of {mask.dtype} holds values that are not whole numbers from 0 to 255")
     header = like.header.copy()
