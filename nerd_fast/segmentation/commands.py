@@ -76,6 +76,8 @@ def evaluate(options):
         "threshold": options.threshold,
         "flips": options.flips,
         "score_in_crop": options.score_in_crop,
+        "connectivity": options.connectivity,
+        "label_2": options.label_2,
     }
     destination = options.out or Path(options.run) / f"metrics_{options.subset}.json"
     written, _ = evaluation.write_results(destination, rows, summary, header)
@@ -126,8 +128,9 @@ def evaluate_case(network, case, data, options):
         truth,
         prepared.volume.spacing,
         range(1, data.classes + 1),
-        ignore=prepared.ignore,
+        ignore=prepared.ignore if options.label_2 == "exclude" else None,
         slice_axis=prepared.geometry.axis,
+        connectivity=options.connectivity,
     )
     return {"case": case.name, **metrics, "label_voxels_lost": prepared.label_voxels_lost}
 

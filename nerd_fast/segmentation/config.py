@@ -57,6 +57,7 @@ class TrainConfig(DataOptions):
         "entropy+dice", "(binary) cross-entropy, Dice over the batch, or their sum"
     )
     epochs: int = option(90, "passes over the training slices")
+    every: int = option(1, "train on every n-th slice of a volume; neighbours are nearly alike")
     batch_size: int = option(14, "slices of a step, on each device")
     lr: float = option(1e-3, "learning rate of Adam")
     weight_decay: float = option(1e-6, "weight decay of Adam")
@@ -82,7 +83,7 @@ class TrainConfig(DataOptions):
 
     def __post_init__(self):
         self.filters = five_widths(self.filters)
-        positive = ("epochs", "batch_size", "lr", "accumulate_grad_batches", "num_nodes")
+        positive = ("epochs", "every", "batch_size", "lr", "accumulate_grad_batches", "num_nodes")
         for name in positive:
             _require(getattr(self, name) > 0, name, getattr(self, name), "a number above 0")
         for name in ("weight_decay", "rotate", "num_workers", "seed"):
@@ -130,6 +131,10 @@ class EvaluateOptions(InferenceOptions):
     subset: Literal["train", "val", "test"] = option("test", "which cases of the split")
     out: str | None = option(None, "JSON file of the metrics, a CSV beside it (default: RUN/metrics_SUBSET.json)")
     score_in_crop: bool = option(False, "score inside the crop; otherwise label outside it counts as missed")
+    connectivity: Literal[6, 18, 26] = option(26, "neighbours of a voxel that belong to the same lesion")
+    label_2: Literal["exclude", "background"] = option(
+        "exclude", "other pathology in WMH labels: left out of the scores, as the challenge does, or background"
+    )
 
 
 @dataclass

@@ -30,7 +30,7 @@ from nerd_fast.segmentation.metrics.surface import distances_between, surface
 FORMAT_VERSION = 1
 
 
-def evaluate_case(prediction, truth, spacing, *, ignore=None, slice_axis=2):
+def evaluate_case(prediction, truth, spacing, *, ignore=None, slice_axis=2, connectivity=26):
     """Return every metric of one scan by its name.
 
     Args:
@@ -38,6 +38,7 @@ def evaluate_case(prediction, truth, spacing, *, ignore=None, slice_axis=2):
         spacing: mm, one number per axis.
         ignore: mask of voxels that are background in both masks, as label 2 of the WMH challenge is.
         slice_axis: the axis across the slices, which the challenge's surface is taken within.
+        connectivity: 6, 18 or 26 neighbours make a lesion of the paper's metrics; the challenge's are always 26.
 
     Keys ending in `_mm` and `_voxel` are distances, `truth_ml` and `predicted_ml` volumes, `truth_lesions`,
     `predicted_lesions`, `found_lesions` and `false_lesions` counts; `wmh_` marks the challenge's definitions
@@ -54,8 +55,10 @@ def evaluate_case(prediction, truth, spacing, *, ignore=None, slice_axis=2):
     # One voxel of margin keeps the surfaces what they are in the whole volume: erosion looks one voxel far.
     box = foreground_box(prediction | truth, margin=1)
     prediction, truth = prediction[box], truth[box]
-    counts = count_lesions(prediction, truth)
-    challenge = wmh2017.evaluate(prediction, truth, spacing, slice_axis=slice_axis, counts=counts)
+    counts = count_lesions(prediction, truth, connectivity)
+    challenge = wmh2017.evaluate(
+        prediction, truth, spacing, slice_axis=slice_axis, counts=counts if connectivity == 26 else None
+    )
     millilitres = float(np.prod(spacing)) / 1000
     return {
         "dice": overlap.dice(prediction, truth),
@@ -76,17 +79,14 @@ def evaluate_case(prediction, truth, spacing, *, ignore=None, slice_axis=2):
     }
 
 
-def evaluate_labels(prediction, truth, spacing, labels, *, ignore=None, slice_axis=2):
+def evaluate_labels(prediction, truth, spacing, labels, **options):
     """Return the metrics of each label value of two label maps, in one row.
 
     With one label the keys are those of `evaluate_case`; with several, each is prefixed by its label, as in
-    `label2_dice`. Arguments as for `evaluate_case`, but label maps for masks.
+    `label2_dice`. Arguments and options as for `evaluate_case`, but label maps for masks.
     """
     prediction, truth = np.asarray(prediction), np.asarray(truth)
-    rows = {
-        label: evaluate_case(prediction == label, truth == label, spacing, ignore=ignore, slice_axis=slice_axis)
-        for label in labels
-    }
+    rows = {label: evaluate_case(prediction == label, truth == label, spacing, **options) for label in labels}
     if len(rows) == 1:
         return next(iter(rows.values()))
     return {f"label{label}_{name}": value for label, row in rows.items() for name, value in row.items()}

@@ -117,7 +117,7 @@ class Slices(pl.LightningDataModule):
 
     def train_dataloader(self):
         config, trainer = self.config, self.trainer
-        images, labels = _stacked(self.train)
+        images, labels = _stacked(self.train, config.every)
         if config.data_on_device:
             images, labels = images.to(trainer.strategy.root_device), labels.to(trainer.strategy.root_device)
         slices = TrainingSlices(images, labels, seed=config.seed, flip=config.flip, rotate=config.rotate)
@@ -175,9 +175,9 @@ def fit(segmenter, slices, folder, checkpoint=None):
         trainer.fit(segmenter, slices, ckpt_path=checkpoint)
 
 
-def _stacked(cases):
-    images = torch.cat([torch.from_numpy(case.images) for case in cases])
-    return images, torch.cat([torch.from_numpy(case.label) for case in cases])
+def _stacked(cases, every):
+    images = torch.cat([torch.from_numpy(case.images[::every]) for case in cases])
+    return images, torch.cat([torch.from_numpy(case.label[::every]) for case in cases])
 
 
 def _ignore_signals(worker):

@@ -1,8 +1,8 @@
 """Lesion-wise metrics in the definitions of the paper, section 3.2.
 
-A lesion is a connected component in three dimensions, 26-connected, of any size; it is found when it shares one voxel
-or more with the other mask. With GL and PL the numbers of lesions in the truth and in the prediction, and TPR the
-number of truth lesions that are found:
+A lesion is a connected component in three dimensions, 26-connected unless asked otherwise, of any size; it is found
+when it shares one voxel or more with the other mask. With GL and PL the numbers of lesions in the truth and in the
+prediction, and TPR the number of truth lesions that are found:
 
 - LTPR = TPR / GL. Undefined where GL = 0.
 - LPPV = TPR / PL as printed, though TPR counts truth lesions: it exceeds 1 where one predicted lesion covers several
@@ -19,7 +19,7 @@ Undefined values are NaN.
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import label
+from scipy.ndimage import generate_binary_structure, label
 
 from nerd_fast.segmentation.metrics.masks import check_masks
 
@@ -58,11 +58,18 @@ class LesionCounts:
         return _ratio(self.truth_found, self.truth + self.predicted)
 
 
-def count_lesions(prediction, truth):
-    """Return the `LesionCounts` of two masks of one shape; raises ValueError as `check_masks` does."""
+NEIGHBOURS = {6: 1, 18: 2, 26: 3}
+"""How many neighbours are connected in three dimensions, and along how many axes they may lie off."""
+
+
+def count_lesions(prediction, truth, connectivity=26):
+    """Return the `LesionCounts` of two masks of one shape; raises ValueError as `check_masks` does.
+
+    `connectivity` is the number of neighbours that a voxel is connected to: 6, 18 or 26.
+    """
     prediction, truth = check_masks(prediction, truth)
-    predicted_labels, predicted = label_lesions(prediction)
-    truth_labels, count = label_lesions(truth)
+    predicted_labels, predicted = label_lesions(prediction, connectivity)
+    truth_labels, count = label_lesions(truth, connectivity)
     return LesionCounts(
         truth=count,
         truth_found=np.unique(truth_labels[prediction & truth]).size,
@@ -71,9 +78,14 @@ def count_lesions(prediction, truth):
     )
 
 
-def label_lesions(mask):
-    """Number the lesions of a bool mask 1, 2, ...: (labels of the mask's shape, number of lesions)."""
-    return label(mask, structure=np.ones((3,) * mask.ndim))
+def label_lesions(mask, connectivity=26):
+    """Number the lesions of a bool mask 1, 2, ...: (labels of the mask's shape, number of lesions).
+
+    In a mask of two dimensions 26 means all 8 neighbours, 6 means 4. Raises ValueError for another `connectivity`.
+    """
+    if connectivity not in NEIGHBOURS:
+        raise ValueError(f"connectivity must be 6, 18 or 26; found {connectivity}")
+    return label(mask, structure=generate_binary_structure(mask.ndim, NEIGHBOURS[connectivity]))
 
 
 def _ratio(part, whole):
