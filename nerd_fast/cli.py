@@ -10,14 +10,31 @@ from typing import Union, get_args, get_origin, get_type_hints
 from nerd_fast import __version__
 from nerd_fast.segmentation.errors import Interrupted, NerdFastError
 
-# name: (what it does, class of its options in segmentation.config, module and function)
+# name: (what it does, module and class of its options in segmentation, module and function)
 COMMANDS = {
     "doctor": ("versions, devices, and which backend a head would use here", None, "doctor:run"),
-    "verify": ("check a data set before anything is trained on it", "VerifyOptions", "segmentation.commands:verify"),
-    "train": ("train a U-Net with the 1x1 convolution or a NeRD head", "TrainConfig", "segmentation.commands:train"),
-    "evaluate": ("per-case and mean metrics of a run", "EvaluateOptions", "segmentation.commands:evaluate"),
-    "predict": ("masks as NIfTI in the geometry of the input", "PredictOptions", "segmentation.commands:predict"),
-    "demo": ("synthetic data, three networks, their table and figures", "DemoOptions", "segmentation.demo:run"),
+    "verify": (
+        "check a data set before anything is trained on it",
+        "config:VerifyOptions",
+        "segmentation.commands:verify",
+    ),
+    "train": (
+        "train a U-Net with the 1x1 convolution or a NeRD head",
+        "config:TrainConfig",
+        "segmentation.commands:train",
+    ),
+    "evaluate": ("per-case and mean metrics of a run", "config:EvaluateOptions", "segmentation.commands:evaluate"),
+    "predict": (
+        "masks as NIfTI in the geometry of the input",
+        "config:PredictOptions",
+        "segmentation.commands:predict",
+    ),
+    "reproduce": (
+        "the paper's tables and figures on your data",
+        "study_options:ReproduceOptions",
+        "segmentation.reproduce:run",
+    ),
+    "demo": ("synthetic data, three networks, their table and figures", "config:DemoOptions", "segmentation.demo:run"),
 }
 
 
@@ -57,9 +74,7 @@ def _top_parser():
     parser = argparse.ArgumentParser(
         prog="nerd-fast",
         description="U-Nets with NeRD segmentation heads.",
-        epilog="commands:\n"
-        + "\n".join(lines)
-        + "\n\n'nerd-fast COMMAND --help' lists the options of a command.",
+        epilog="commands:\n" + "\n".join(lines) + "\n\n'nerd-fast COMMAND --help' lists the options of a command.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"nerd-fast {__version__}")
@@ -70,7 +85,8 @@ def _top_parser():
 
 
 def _parse_options(command, options_class, arguments):
-    options_class = getattr(import_module("nerd_fast.segmentation.config"), options_class)
+    module, name = options_class.split(":")
+    options_class = getattr(import_module(f"nerd_fast.segmentation.{module}"), name)
     parser = _options_parser(command, options_class)
     options = _instance(options_class, parser.parse_args(arguments))
     if getattr(options, "resume", False):
@@ -85,8 +101,9 @@ def _parse_options(command, options_class, arguments):
 def _options_parser(command, options_class):
     from jsonargparse import ArgumentParser
 
-    name = f"nerd-fast {command}"
-    parser = ArgumentParser(prog=name, usage=f"{name} [options]", description=options_class.__doc__)
+    positional = [entry.name.upper() for entry in fields(options_class) if entry.metadata.get("positional")]
+    usage = " ".join(["nerd-fast", command, *positional, "[options]"])
+    parser = ArgumentParser(prog=f"nerd-fast {command}", usage=usage, description=options_class.__doc__)
     parser.add_argument("--config", action="config", help="YAML file of options; those given after it win")
     types = get_type_hints(options_class)
     for entry in fields(options_class):
@@ -96,6 +113,9 @@ def _options_parser(command, options_class):
 
 def _add_option(parser, entry, kind):
     name = f"--{entry.name.replace('_', '-')}"
+    if entry.metadata.get("positional"):
+        parser.add_argument(entry.name, type=kind, help=entry.metadata["help"])
+        return
     keywords = {"help": entry.metadata["help"], "default": _default(entry)}
     if kind is bool:
         parser.add_argument(name, action=argparse.BooleanOptionalAction, **keywords)

@@ -1,0 +1,98 @@
+"""`nerd-fast reproduce`: the paper's Table 1 or 2 on given data, run by run, as often as it takes.
+
+In the folder of the study: `runs/` (a folder each, as `nerd-fast train` and `evaluate` leave it), `table.md` (results
+beside the paper's, differences to the U-Net, what was chosen, what is missing), `results.csv`, `differences.csv`,
+`cases.csv` (every metric of every scan), `scores.png`, `missed.png` and `over_segmented.png` (Fig. 4 and 5).
+"""
+
+import time
+from pathlib import Path
+
+from nerd_fast.segmentation import commands
+from nerd_fast.segmentation.config import require
+from nerd_fast.segmentation.errors import DataError, Interrupted, NonFiniteError
+from nerd_fast.segmentation.loading import find_data
+from nerd_fast.segmentation.protocol import PROTOCOLS, crop_size, plan, resolve
+from nerd_fast.segmentation.runs import LAST
+from nerd_fast.segmentation.slices import largest_size
+from nerd_fast.segmentation.study import SPLIT, note_failure, open_study, state_of
+from nerd_fast.segmentation.study_output import draw_examples, write_tables
+
+
+def run(options):
+    """Do what is missing of the study, and write its tables after every run; the exit code is 5 where a run diverged.
+
+    Raises UsageError and DataError before anything is trained: for options that cannot be, for data that do not fit the
+    protocol, and for a folder that holds another study or runs of other options.
+    """
+    require(options, "data", "out")
+    options = resolve(options)
+    runs, description = _prepare(options)
+    states = {planned: state_of(planned) for planned in runs}
+    print("\n".join(description))
+    _say(states)
+    if not options.status:
+        missing = [planned for planned, state in states.items() if not state.evaluated]
+        for planned in missing:
+            states[planned] = _finish(planned, states, options, description)
+        draw_examples(options.out, states, options, again=bool(missing))
+    text = write_tables(options.out, states, options, description)
+    print(f"\n{text}\n{options.out}")
+    return NonFiniteError.exit_code if any(state.failure for state in states.values()) else 0
+
+
+def _prepare(options):
+    """The runs of the study, and what there is to say about its data and its protocol."""
+    protocol = PROTOCOLS[options.study]
+    dataset = find_data(options)
+    if options.channels is None and len(dataset.channels) != len(protocol.channels):
+        raise DataError(
+            f"{options.data}: found the channels {', '.join(dataset.channels)}; expected {len(protocol.channels)} as "
+            f"in the paper ({', '.join(protocol.channels)}). Choose with --channels, or check the folder"
+        )
+    size = crop_size(options, largest_size(dataset))
+    split, source = open_study(options.out, options, dataset, protocol)
+    counts = "/".join(str(len(names)) for names in split.values())
+    paper = "/".join(map(str, protocol.counts))
+    description = [
+        f"Data: {dataset.describe()}.",
+        f"Cases to train/validate/test: {counts} (paper: {paper}); {source}.",
+        f"Slices: {size[0]}x{size[1]} (paper: {protocol.crop[0]}x{protocol.crop[1]}).",
+    ]
+    if options.quick:
+        description.append(
+            f"A quick study, not the paper's: filters up to {options.filters}, {len(options.seeds)} seeds, "
+            f"{options.epochs} epochs, one slice in {options.every}."
+        )
+    split_file = Path(options.out) / SPLIT
+    runs = plan(options, size=size, split_file=split_file, channels=dataset.channels, label=dataset.label)
+    return runs, description
+
+
+def _finish(planned, states, options, description):
+    """Train and evaluate one run; returns its new state. A run that diverges is noted, and the next one goes on."""
+    number = list(states).index(planned) + 1
+    print(f"\nRun {number} of {len(states)}: {planned.model}, seed {planned.seed}", flush=True)
+    note_failure(planned, None)
+    started = time.perf_counter()
+    try:
+        if not states[planned].trained:
+            planned.training.resume = (Path(planned.folder) / LAST).exists()
+            commands.train(planned.training)
+        commands.write_evaluation(planned.evaluation)
+    except NonFiniteError as error:
+        note_failure(planned, error)
+        print(f"{planned.folder}: {error}", flush=True)
+    except (Interrupted, KeyboardInterrupt):
+        write_tables(options.out, {**states, planned: state_of(planned)}, options, description)
+        raise
+    print(f"{time.perf_counter() - started:.0f} s", flush=True)
+    states[planned] = state_of(planned)
+    write_tables(options.out, states, options, description)
+    return states[planned]
+
+
+def _say(states):
+    width = max(len(planned.model) for planned in states)
+    for planned, state in states.items():
+        print(f"  {planned.model:{width}}  seed {planned.seed}  {state}")

@@ -1,0 +1,76 @@
+"""What can be chosen for reproduce, diagnose, export and report. Nothing heavy is imported, as in `config`."""
+
+# ruff: noqa: RUF009  `option` is dataclasses.field with a help text
+from dataclasses import dataclass, field, fields
+from typing import Literal
+
+from nerd_fast.segmentation.config import EvaluateOptions, TrainConfig, option
+
+
+def as_in(options_class, name):
+    """A field with the default and the help text that the option has in another command."""
+    entry = next(entry for entry in fields(options_class) if entry.name == name)
+    return field(default=entry.default, default_factory=entry.default_factory, metadata=entry.metadata)
+
+
+@dataclass
+class ReproduceOptions:
+    """The paper's study of white matter hyperintensities (wmh, its Table 1) or of the left atrium (la, Table 2).
+
+    What the paper states is the default. What it leaves open (loss, normalisation, augmentation, ...) is an option
+    whose default is ours. The same command continues a study that was interrupted; nothing finished is done again.
+    """
+
+    study: Literal["wmh", "la"] = option("wmh", "which study: wmh or la", positional=True)
+    data: str | None = as_in(TrainConfig, "data")
+    out: str | None = option(None, "folder of the study: runs, tables, figures")
+    quick: bool = option(False, "a small study for a CPU: two seeds, narrow networks, few epochs, every n-th slice")
+    status: bool = option(False, "only say what is done and what is missing, and write the tables of what is done")
+
+    heads: list[str] = option(["conv", "nerdc", "nerdm"], "heads to compare: conv (the U-Net), nerdc, nerdm")
+    filters: list[int] | None = option(
+        None, "filters of the deepest level, one network each (paper: 256 512; quick: 64)"
+    )
+    seeds: list[int] | None = option(None, "seeds, one run each (paper: three, here 0 1 2; quick: 0 1)")
+    epochs: int | None = option(None, "passes over the training slices (paper: 90; quick: see README)")
+    every: int | None = option(None, "train on every n-th slice of a volume (default: 1; quick: see README)")
+    batch_size: int = as_in(TrainConfig, "batch_size")
+
+    channels: list[str] | None = as_in(TrainConfig, "channels")
+    label: str | None = as_in(TrainConfig, "label")
+    label_values: list[int] | None = as_in(TrainConfig, "label_values")
+    layout: str = as_in(TrainConfig, "layout")
+    split: str | None = option(
+        None, "JSON file of train, val and test cases (default: that of the data, or a new one of the paper's sizes)"
+    )
+    split_seed: int = option(0, "seed of a new split; the paper does not say which cases it tested on")
+    crop_axes: Literal["xy", "yx"] = option(
+        "xy", "what the paper's crop (wmh 160x224, la 290x240) counts first: x, across the patient, or y, along"
+    )
+    size: list[int] | None = option(
+        None,
+        "rows (x) and columns (y) of a slice (default: the paper's crop; quick: no larger than the data need)",
+        nargs=2,
+    )
+    percentiles: list[float] = as_in(TrainConfig, "percentiles")
+
+    loss: Literal["entropy+dice", "entropy", "dice"] = as_in(TrainConfig, "loss")
+    normalisation: Literal["batch", "instance", "group"] = as_in(TrainConfig, "normalisation")
+    dropout: float = as_in(TrainConfig, "dropout")
+    flip: bool = as_in(TrainConfig, "flip")
+    rotate: float = as_in(TrainConfig, "rotate")
+    hidden_channels: list[int] = as_in(TrainConfig, "hidden_channels")
+    distance_scale: float | Literal["extent"] = as_in(TrainConfig, "distance_scale")
+
+    checkpoint: Literal["best", "last"] = as_in(EvaluateOptions, "checkpoint")
+    threshold: float = as_in(EvaluateOptions, "threshold")
+    flips: bool = as_in(EvaluateOptions, "flips")
+    connectivity: Literal[6, 18, 26] = as_in(EvaluateOptions, "connectivity")
+    label_2: Literal["exclude", "background"] = as_in(EvaluateOptions, "label_2")
+    score_in_crop: bool = as_in(EvaluateOptions, "score_in_crop")
+
+    accelerator: str = as_in(TrainConfig, "accelerator")
+    precision: str = as_in(TrainConfig, "precision")
+    compile: bool = as_in(TrainConfig, "compile")
+    data_on_device: bool = as_in(TrainConfig, "data_on_device")
+    num_workers: int = as_in(TrainConfig, "num_workers")
