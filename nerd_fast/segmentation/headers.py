@@ -224,7 +224,7 @@ def _check_numbers(path: Path, description: Description) -> None:
             remedy="correct scl_slope and scl_inter",
         )
     lengths = np.linalg.norm(affine[:3, :3], axis=0)
-    if not (np.isfinite(affine).all() and abs(np.linalg.det(affine[:3, :3])) > 1e-6 * lengths.prod() > 0):
+    if not (np.isfinite(affine).all() and abs(np.linalg.det(affine[:3, :3])) > 1e-6 * lengths.prod()):
         raise data_error(
             path,
             found=f"the affine {np.round(affine, 4).tolist()}, not finite or not invertible",

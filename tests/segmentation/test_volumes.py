@@ -379,6 +379,14 @@ def test_mask_of_a_big_endian_scan(tmp_path):
     np.testing.assert_array_equal(nib.load(tmp_path / "mask.nii").get_fdata(), ramp() > 60)
 
 
+def test_mask_of_a_scaled_scan_is_not_scaled(tmp_path):
+    volume = read_volume(write_nifti(tmp_path / "a.nii.gz", edit={"scl_slope": 0.5, "scl_inter": -3}))
+    write_mask(tmp_path / "mask.nii", volume.data > 20, volume)
+    mask = nib.load(tmp_path / "mask.nii")
+    assert (mask.dataobj.slope, mask.dataobj.inter) == (1, 0)
+    np.testing.assert_array_equal(np.asarray(mask.dataobj), ramp() * 0.5 - 3 > 20)
+
+
 @pytest.mark.parametrize(
     ("mask", "message"),
     [
