@@ -23,16 +23,22 @@ def check_choices(activation, backend, precision):
             raise ValueError(f"{name}: expected one of {known}, got {value!r}")
 
 
-def check_features(x, in_channels, spatial_dims=None):
-    """Raises TypeError or ValueError unless x is a floating-point (B, C, *spatial) tensor of a supported rank."""
+def check_features(x, in_channels, weights):
+    """`check_tensor` of x for the rank that the calibrator reads: 4 distances in 2-D, 6 in 3-D."""
+    inputs = weights[0].shape[-1] if len(weights) and weights[0].dim() else 0
+    if inputs not in (4, 6):
+        raise ValueError(f"weights[0]: expected 4 inputs (2-D) or 6 (3-D), the boundary distances, got {inputs}")
+    check_tensor(x, in_channels, inputs // 2)
+
+
+def check_tensor(x, in_channels, spatial_dims):
+    """Raises TypeError or ValueError unless x is a floating-point (B, in_channels, *spatial) tensor."""
     if not isinstance(x, torch.Tensor):
         raise TypeError(f"x: expected a tensor of features, got {type(x).__name__}")
     if x.dtype not in FLOATING:
         raise TypeError(f"x: expected float32, float16, bfloat16 or float64 features, got {x.dtype}")
-    ranks = (4, 5) if spatial_dims is None else (spatial_dims + 2,)
-    if x.dim() not in ranks:
-        layouts = {4: "(B, C, H, W)", 5: "(B, C, D, H, W)"}
-        expected = " or ".join(layouts[rank] for rank in ranks)
+    if x.dim() != spatial_dims + 2:
+        expected = "(B, C, H, W)" if spatial_dims == 2 else "(B, C, D, H, W)"
         raise ValueError(f"x: expected {expected}, got {x.dim()} dimensions of sizes {tuple(x.shape)}")
     if x.shape[1] != in_channels:
         raise ValueError(f"x: expected {in_channels} channels in dimension 1, got {x.shape[1]} in {tuple(x.shape)}")

@@ -38,7 +38,7 @@ def nerdm(
     if classifier.dim() != 2:
         raise ValueError(f"classifier: expected shape (K, C), got {tuple(classifier.shape)}")
     out_channels, in_channels = classifier.shape
-    arguments.check_features(x, in_channels)
+    arguments.check_features(x, in_channels, weights)
     outputs = (2 * in_channels, f"1/sigma and -mu/sigma of {in_channels} channels")
     options = _options(x, weights, biases, bias, out_channels, outputs, activation, backend, precision)
     arguments.check_companions(x, classifier=classifier, weights=weights, biases=biases, bias=bias)
@@ -69,7 +69,7 @@ def nerdc(
     outputs = weights[-1].shape[0] if len(weights) else 0
     if outputs < out_channels or outputs % out_channels:
         raise ValueError(f"weights: expected {out_channels} C outputs of the last layer, got {outputs}")
-    arguments.check_features(x, outputs // out_channels)
+    arguments.check_features(x, outputs // out_channels, weights)
     outputs = (outputs, f"{out_channels} classifiers of {x.shape[1]} channels")
     options = _options(x, weights, biases, bias, out_channels, outputs, activation, backend, precision)
     arguments.check_companions(x, weights=weights, biases=biases, bias=bias)
@@ -86,7 +86,7 @@ def apply_position_map(x, weight, beta=None):
     """
     if weight.dim() not in (4, 5):
         raise ValueError(f"weight: expected (K, C, H, W) or (K, C, D, H, W), got {tuple(weight.shape)}")
-    arguments.check_features(x, weight.shape[1], weight.dim() - 2)
+    arguments.check_tensor(x, weight.shape[1], weight.dim() - 2)
     if weight.shape[2:] != x.shape[2:]:
         raise ValueError(f"weight: expected positions {tuple(x.shape[2:])} like x, got {tuple(weight.shape[2:])}")
     if beta is not None and beta.shape != (weight.shape[0], *x.shape[2:]):

@@ -132,7 +132,7 @@ class NeRDHead(nn.Module):
 
     def _linears(self):
         """The calibrator's parameters as the functional interface takes them: weights, biases."""
-        layers = self.calibrator[::2]
+        layers = list(self.calibrator)[::2]  # slicing the Sequential itself would build a module at every call
         return [layer.weight for layer in layers], [layer.bias for layer in layers]
 
     def _options(self, origin, extent):
@@ -172,7 +172,6 @@ class NeRDm(NeRDHead):
         self._reset_bias()
 
     def forward(self, x, origin=None, extent=None):
-        arguments.check_features(x, self.in_channels, self.spatial_dims)
         options = self._options(origin, extent)
         return functional.nerdm(x, self.classifier, *self._linears(), self.bias, **options)
 
@@ -217,7 +216,6 @@ class NeRDc(NeRDHead):
         self._reset_bias()
 
     def forward(self, x, origin=None, extent=None):
-        arguments.check_features(x, self.in_channels, self.spatial_dims)
         options = self._options(origin, extent)
         return functional.nerdc(x, *self._linears(), self.bias, out_channels=self.out_channels, **options)
 

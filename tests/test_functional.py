@@ -276,7 +276,8 @@ def call_nerdm(**changes):
         ({"x": torch.randn(3, 4, 5)}, ValueError, r"x: .*3 dimensions"),
         ({"x": torch.randn(2, 4, 4, 5)}, ValueError, r"x: expected 3 channels.*got 4"),
         ({"x": torch.randn(2, 3, 0, 5)}, ValueError, r"x: .*at least 1"),
-        ({"x": torch.randn(2, 3, 4, 5, 6)}, ValueError, r"weights\[0\]: .*\(out, 6\)"),
+        ({"x": torch.randn(2, 3, 4, 5, 6)}, ValueError, r"x: expected \(B, C, H, W\), got 5"),
+        ({"weights": [torch.randn(8, 5), torch.randn(6, 8)]}, ValueError, r"weights\[0\]: expected 4 inputs"),
         ({"classifier": torch.randn(3)}, ValueError, r"classifier: .*\(K, C\)"),
         ({"weights": [torch.randn(6, 4)], "biases": [torch.randn(6)]}, ValueError, "at least 2"),
         ({"weights": [torch.randn(8, 4), torch.randn(5, 8)]}, ValueError, r"biases\[1\]"),
@@ -309,6 +310,7 @@ def test_arguments_that_do_not_fit_are_refused_by_name(changes, error, message):
         ({"out_channels": 4}, "weights: expected 4 C outputs"),
         ({"x": torch.randn(2, 3, 4, 5)}, r"x: expected 2 channels.*got 3"),
         ({"weights": [], "biases": []}, "weights"),
+        ({"biases": [torch.randn(8)]}, "weights, biases: expected as many"),
     ],
 )
 def test_nerdc_refuses_what_does_not_fit_by_name(changes, message):

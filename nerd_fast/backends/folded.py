@@ -7,7 +7,8 @@ Forward and backward each run the MLP once over the N positions, so that between
 the parameters. Everything computes in float32, or in float64 for float64 features.
 """
 
-from contextlib import contextmanager
+import threading
+from contextlib import contextmanager, nullcontext
 
 import torch
 
@@ -124,19 +125,29 @@ def _unfold(grad_weight, grad_beta, f, classifier, wants_classifier):
 
 @contextmanager
 def _computing(x, precision):
-    """Autocast off, since the calibrator is float32 whatever surrounds it, and float32 products as asked.
-
-    `precision=None` leaves PyTorch's own setting; tf32x3 is emulated float32, here float32 itself.
-    """
-    current = torch.get_float32_matmul_precision()
-    wanted = current if precision is None else "high" if precision == "tf32" else "highest"
+    """Autocast off, since the calibrator is float32 whatever surrounds it, and float32 products as asked."""
     autocast = torch.is_autocast_enabled(x.device.type)
-    if not autocast and wanted == current:
+    with torch.autocast(x.device.type, enabled=False) if autocast else nullcontext(), _products(precision):
+        yield
+
+
+@contextmanager
+def _products(precision):
+    """float32 products as asked; None leaves PyTorch's own setting. tf32x3 is emulated float32, here float32 itself.
+
+    The setting belongs to the process, so heads that ask for one take turns. A head in another thread that follows
+    it may meet it changed.
+    """
+    if precision is None:
         yield
         return
-    try:
-        torch.set_float32_matmul_precision(wanted)
-        with torch.autocast(x.device.type, enabled=False):
+    with _changing_precision:
+        current = torch.get_float32_matmul_precision()
+        torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
+        try:
             yield
-    finally:
-        torch.set_float32_matmul_precision(current)
+        finally:
+            torch.set_float32_matmul_precision(current)
+
+
+_changing_precision = threading.Lock()

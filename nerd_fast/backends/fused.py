@@ -21,21 +21,36 @@ class KernelCacheError(RuntimeError):
 
 def obstacle(x, *, is_nerdm, out_channels, hidden_channels, activation, precision):
     """None when the kernels can run this call, else one sentence that says why not and what they can run."""
-    fault = _device_obstacle(x.device)
+    return _obstacle(
+        x.device,
+        x.dtype,
+        x.dim() - 2,
+        x.shape[1],
+        is_nerdm,
+        out_channels,
+        tuple(hidden_channels),
+        activation,
+        precision,
+    )
+
+
+@cache
+def _obstacle(device, dtype, spatial_dims, in_channels, is_nerdm, out_channels, hidden_channels, activation, precision):
+    fault = _device_obstacle(device)
     if fault:
         return fault
-    if x.dtype not in (torch.float32, torch.float16, torch.bfloat16):
-        return f"the Triton kernels take float32, float16 or bfloat16 features, not {x.dtype}"
+    if dtype not in (torch.float32, torch.float16, torch.bfloat16):
+        return f"the Triton kernels take float32, float16 or bfloat16 features, not {dtype}"
     return _kernels().supports(
         variant="nerdm" if is_nerdm else "nerdc",
-        spatial_dims=x.dim() - 2,
-        in_channels=x.shape[1],
+        spatial_dims=spatial_dims,
+        in_channels=in_channels,
         out_channels=out_channels,
-        hidden_channels=tuple(hidden_channels),
+        hidden_channels=hidden_channels,
         activation=activation,
-        dtype=x.dtype,
+        dtype=dtype,
         precision=precision,
-        capability=torch.cuda.get_device_capability(x.device) if x.is_cuda else None,
+        capability=torch.cuda.get_device_capability(device) if device.type == "cuda" else None,
     )
 
 
@@ -77,7 +92,6 @@ def cache_folder():
     )
 
 
-@cache
 def import_fault():
     """None when Triton and the kernels import, else the reason in one sentence."""
     try:

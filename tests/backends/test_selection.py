@@ -21,10 +21,10 @@ def cuda_features(dtype=torch.float32):
 @pytest.fixture(autouse=True)
 def _fresh_caches(monkeypatch):
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
-    fused.import_fault.cache_clear()
+    fused._obstacle.cache_clear()
     selection._log_once.cache_clear()
     yield
-    fused.import_fault.cache_clear()
+    fused._obstacle.cache_clear()
 
 
 @pytest.fixture
