@@ -102,6 +102,18 @@ def test_ignored_voxels_count_for_nothing():
     prediction[4:, 4:, 4:] = ignore[4:, 4:, 4:] = True
     assert evaluate_case(prediction, truth, (1, 1, 1), ignore=ignore) == clean
     assert evaluate_case(prediction, truth, (1, 1, 1)) != clean
+    truth[5, 5, 5] = True
+    assert evaluate_case(prediction, truth, (1, 1, 1), ignore=ignore) == clean
+
+
+def test_the_challenges_surface_follows_the_slice_axis():
+    masks = np.zeros((2, 12, 10, 9), dtype=bool)
+    masks[0, 5, 5, 4] = masks[1, 1:11, 2:8, 3:6] = True
+    row = evaluate_case(*masks, (1.0, 2.0, 3.0))
+    turned = evaluate_case(*(np.moveaxis(mask, 2, 0) for mask in masks), (3.0, 1.0, 2.0), slice_axis=0)
+    assert turned == pytest.approx(row)
+    other = evaluate_case(*masks, (1.0, 2.0, 3.0), slice_axis=0)
+    assert {name for name in row if other[name] != row[name]} == {"wmh_hd95_mm"}
 
 
 def test_only_volumes_are_evaluated():
@@ -129,9 +141,9 @@ def test_a_scan_of_the_left_atrium_takes_a_second_or_two():
     truth = ((x - 100) / 50) ** 2 + ((y - 70) / 40) ** 2 + ((z - 44) / 30) ** 2 < 1
     prediction = np.roll(truth, 4, axis=0)
     prediction[::23, ::17, ::11] = True
-    started = time.perf_counter()
+    started = time.process_time()
     evaluate_case(prediction, truth, (0.625, 0.625, 1.25))
-    assert time.perf_counter() - started < 5
+    assert time.process_time() - started < 4
 
 
 ROWS = [

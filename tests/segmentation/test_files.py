@@ -14,6 +14,14 @@ def test_the_file_appears_under_its_name_when_it_is_complete(tmp_path):
     assert list(path.parent.iterdir()) == [path]
 
 
+def test_a_new_file_takes_the_place_of_the_old(tmp_path):
+    path = tmp_path / "summary.json"
+    path.write_text("old")
+    with whole_file(path) as temporary:
+        temporary.write_text("new")
+    assert path.read_text() == "new"
+
+
 def test_an_exception_leaves_the_old_file_and_nothing_else(tmp_path):
     path = tmp_path / "summary.json"
     path.write_text("old")
