@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks import peers, results, tables
+from benchmarks import peers, results, scaling, tables, training_step
 from benchmarks.replay import Tape
 from benchmarks.suite import Suite
 
@@ -18,6 +18,29 @@ def pytest_generate_tests(metafunc):
             if mode in peers.modes_of(peer)
         ]
         metafunc.parametrize(("case", "mode", "peer"), chosen)
+    if "whole" in metafunc.fixturenames:
+        chosen = [
+            pytest.param(head, whole, id=f"{head}{'-whole-compiled' if whole else ''}")
+            for head, whole in training_step.VARIANTS
+            if head in selection.peers
+        ]
+        metafunc.parametrize(("head", "whole"), chosen)
+    if "point" in metafunc.fixturenames:
+        chosen = [
+            pytest.param(axis, case, id=f"{axis}-{getattr(case.workload, axis)}")
+            for axis, case in scaling.points(selection.device.type)
+        ]
+        metafunc.parametrize(("axis", "point"), chosen)
+
+
+def pytest_collection_modifyitems(config, items):
+    """Beyond the heads, what stands on the wmh workload: not in a quick run, nor without that workload."""
+    selection = config.suite_selection
+    if not selection.quick and "wmh" in selection.workloads:
+        return
+    kept = [item for item in items if "mode" in item.fixturenames]
+    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+    items[:] = kept
 
 
 @pytest.fixture(scope="session")
@@ -33,13 +56,17 @@ def suite(request):
 
 @pytest.fixture
 def row(request, suite, case, mode, peer):
-    """The measured row; where it has times, pytest-benchmark's clock is set to tell them."""
+    """The measured row, and the tape of its times, None where it failed the gate."""
     row = suite.row(case, peer)
-    if mode in row["modes"]:
-        tape = Tape(suite.seconds(case, peer, mode))
-        request.node.add_marker(pytest.mark.benchmark(timer=tape, group=f"{case} {mode}"))
-        return row, tape
-    return row, None
+    seconds = suite.seconds(case, peer, mode) if mode in row["modes"] else None
+    return row, _recorded(request.node, seconds, f"{case} {mode}")
+
+
+@pytest.fixture
+def step(request, suite, head, whole):
+    """The measured row of a U-Net step, and the tape of its times, None where it failed the gate."""
+    row, seconds = suite.step(head, whole)
+    return row, _recorded(request.node, seconds, "U-Net step")
 
 
 def pytest_terminal_summary(terminalreporter, config):
@@ -50,3 +77,12 @@ def pytest_terminal_summary(terminalreporter, config):
     terminalreporter.write_line(tables.text(suite.results))
     path = results.write(suite.results, config.suite_selection.results)
     terminalreporter.write_line(f"results: {path}")
+
+
+def _recorded(node, seconds, group):
+    """A tape of these times, set as the clock that pytest-benchmark will read in this test."""
+    if seconds is None:
+        return None
+    tape = Tape(seconds)
+    node.add_marker(pytest.mark.benchmark(timer=tape, group=group))
+    return tape

@@ -15,9 +15,9 @@ ROOT = Path(__file__).parents[1]
 def choose(name=None):
     """The device called `name` ("cpu" or "cuda"), by default CUDA where there is one. Raises ValueError without it."""
     if name not in (None, "cpu", "cuda"):
-        raise ValueError(f"--benchmark-device: expected 'cpu' or 'cuda', got {name!r}")
+        raise ValueError(f"device: expected 'cpu' or 'cuda', got {name!r}")
     if name == "cuda" and not torch.cuda.is_available():
-        raise ValueError("--benchmark-device cuda: PyTorch sees no CUDA device here; use cpu, or check nvidia-smi")
+        raise ValueError("device cuda: PyTorch sees no CUDA device here; use cpu, or check nvidia-smi")
     return torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
 
 

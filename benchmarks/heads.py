@@ -25,7 +25,7 @@ def measure(case, names, device, effort, copy_gbps, on_peer=None):
     """A row (a dict, as a results file keeps it) per peer of `names`, and {peer: {mode: Times}}, measured together.
 
     A peer that fails the parity gate or runs out of memory keeps its row, with the error and without any figure.
-    `on_peer(peer, inputs)` is called for every peer that passed, before the clock starts.
+    `on_peer(peer, inputs)` is called for every peer that passed and can be trained, before the clock starts.
     """
     head = peers.make_head(case, device)
     inputs = peers.make_inputs(case, device)
@@ -46,7 +46,7 @@ def measure(case, names, device, effort, copy_gbps, on_peer=None):
     del oracle, truth
     gc.collect()
     if on_peer is not None:
-        for peer in passed.values():
+        for peer in (peer for peer in passed.values() if "training" in peer.modes):
             on_peer(peer, inputs)
     times = _times(passed, inputs, device, effort)
     for name, modes in times.items():

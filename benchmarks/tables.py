@@ -22,6 +22,8 @@ def text(results):
         "parity: largest relative error against the float64 oracle. For frozen, inference stands for training.",
     ]
     parts += [_workload_table(rows) for rows in _grouped(results["heads"], "workload")]
+    sections = (("steps", _steps), ("limits", _limits), ("scaling", _scaling), ("cold_start", _cold_start))
+    parts += [table(results[name]) for name, table in sections if results[name]]
     return "\n\n".join(parts)
 
 
@@ -76,6 +78,61 @@ def ratio(row, other, mode, of):
             return ""
         values.append(each["modes"][mode]["median_ms"] if of == "time" else each["memory_mib"][mode])
     return f"{values[0] / values[1]:.2f}" if values[1] else ""
+
+
+def _steps(rows):
+    """The U-Net steps; the head's share is its own forward and backward over the step."""
+    first = rows[0]
+    lines = [
+        f"Training step of the U-Net (filters 16 to 256, forward, loss, backward, Adam), {first['workload']}, "
+        f"batch {first['batch']}" + (f"; cut to fit a CPU: {first['cut']}" if first["cut"] else ""),
+        f"{'':32}{'ms':>10}{'20-80 %':>9}{'images/s':>10}{'MiB':>10}{'head share':>12}{'t/conv':>8}{'m/conv':>8}",
+    ]
+    for row in rows:
+        name = row["head"] + (", whole step compiled" if row["whole_compiled"] else "")
+        if not row["parity"]["passed"]:
+            lines.append(f"  {name:30}first loss off by {row['parity']['first_loss']:.1e}, no figures")
+            continue
+        spread = (row["q80_ms"] - row["q20_ms"]) / row["median_ms"]
+        share = "" if row["head_share"] is None else f"{row['head_share']:.1%}"
+        floor = next((r for r in rows if (r["head"], r["whole_compiled"]) == ("conv1x1", row["whole_compiled"])), None)
+        ratios = [
+            f"{row[key] / floor[key]:8.3f}" if floor and floor[key] else "" for key in ("median_ms", "memory_mib")
+        ]
+        lines.append(
+            f"  {name:30}{row['median_ms']:10.1f}{spread:9.0%}{row['images_per_s']:10.1f}{row['memory_mib']:10.1f}"
+            f"{share:>12}{''.join(ratios)}"
+        )
+    return "\n".join(lines)
+
+
+def _limits(rows):
+    told = [f"  {row['cap_gib']} GiB, {row['head']}: {row['largest_batch']}" for row in rows]
+    return "\n".join(["Largest batch of the U-Net's training step under a memory cap, wmh images", *told])
+
+
+def _scaling(rows):
+    """Training time and memory of each peer along each axis."""
+    lines = []
+    for along in _grouped(rows, "axis"):
+        names = list(dict.fromkeys(row["peer"] for row in along))
+        lines.append(f"Training against the {along[0]['axis']}: ms and MiB, float32, contiguous, hidden 32x32")
+        lines.append(f"{'':12}" + "".join(f"{name:>22}" for name in names))
+        for point in _grouped(along, "batch", "spatial"):
+            at = point[0]["batch"] if along[0]["axis"] == "batch" else "x".join(map(str, point[0]["spatial"]))
+            cells = [
+                f"{_milliseconds(row['modes']['training']['median_ms']):>11} {row['memory_mib']['training']:>10.1f}"
+                if row["modes"]
+                else f"{row['error'] or 'fails parity':>22}"
+                for row in point
+            ]
+            lines.append(f"  {at!s:10}" + "".join(cells))
+    return "\n".join(lines)
+
+
+def _cold_start(rows):
+    told = [f"  Triton cache {row['cache']}: {row['seconds']:.2f} s" for row in rows]
+    return "\n".join(["First forward and backward of a fresh process, wmh", *told])
 
 
 def _grouped(rows, *keys):

@@ -9,5 +9,6 @@ def test_head(suite, row, mode, benchmark):
         pytest.skip(row["error"])
     if tape is None:
         pytest.fail(f"{row['peer']} fails the parity gate: {row['parity']}", pytrace=False)
-    benchmark.extra_info |= suite.extra_info(row, mode)
+    memory = row["memory_mib"]["inference" if mode == "inference" else "training"]
+    benchmark.extra_info |= {**suite.extra_info(row), "memory_mib": memory, **row["modes"][mode]}
     benchmark.pedantic(tape.play, rounds=tape.rounds)
