@@ -3,6 +3,7 @@
 import gc
 
 import torch
+from monai.networks.nets.basic_unet import UpCat
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
@@ -44,7 +45,10 @@ class ReferenceHead(nn.Module):
 
 
 class Step:
-    """A U-Net with one of the heads, its optimizer and a batch; a call is a training step and returns the loss."""
+    """A U-Net with one of the heads, in channels_last as `nerd-fast train` runs it, its optimizer and a batch.
+
+    A call is a training step and returns the loss.
+    """
 
     def __init__(self, head, whole, batch, device, dynamic=False):
         torch.manual_seed(0)
@@ -53,11 +57,15 @@ class Step:
             backend = "triton" if device.type == "cuda" else "torch"
             nerdm = NeRDm.from_conv(self.network.final_conv, backend=backend)
             self.network.final_conv = nerdm if head == "fused" else ReferenceHead(nerdm, head == "compiled", dynamic)
-        self.network.to(device)
+        for module in self.network.modules():
+            if isinstance(module, UpCat):
+                module.is_pad = False  # nothing to pad in sizes of 16, and torch 2.13 cannot compile that no-op
+        self.network.to(device, memory_format=torch.channels_last)
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=1e-3)
         generator = torch.Generator(device).manual_seed(1)
         size = WORKLOADS["wmh"].spatial
-        self.images = torch.randn(batch, IMAGES, *size, generator=generator, device=device)
+        images = torch.randn(batch, IMAGES, *size, generator=generator, device=device)
+        self.images = images.contiguous(memory_format=torch.channels_last)
         self.labels = (torch.rand(batch, 1, *size, generator=generator, device=device) > 0.99).float()
         self.loss = torch.compile(self._loss, dynamic=False) if whole else self._loss
 
@@ -151,7 +159,8 @@ def _timed(step):
 def _head_alone(name, step, batch, device):
     """Forward and backward of the head on features of the size that it sees in the network."""
     head = step.network.final_conv
-    features = torch.randn(batch, FILTERS[0], *WORKLOADS["wmh"].spatial, device=device, requires_grad=True)
+    features = torch.randn(batch, FILTERS[0], *WORKLOADS["wmh"].spatial, device=device)
+    features = features.contiguous(memory_format=torch.channels_last).requires_grad_()
     peer = Peer(name, head, list(head.parameters()))
     train = timing.training_step(peer, [(features, torch.randn_like(features[:, :1]))])
     return lambda turn, mark: train(turn, mark)[::2]
