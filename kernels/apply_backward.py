@@ -14,7 +14,7 @@ tiles (S, P, G, 1) with G the classes in a power of two.
 
 Pointers
     grad_x      as x, strides (stride_db, stride_dc, stride_dp)
-    grad_f      (shares, outputs, N padded to whole tiles) float32: gradient of the calibrator's outputs at each position
+    grad_f      (shares, outputs, N padded to whole tiles) float32: gradient of f(v) at every position
     rows        (programs, K C + K) float32: this program's share of the gradients of classifier and bias
     grad        (B, K, N) strides (stride_gb, stride_gk, stride_gp), of any kind, zero included
     x, classifier, weights, biases and the integers as in `forward`; tiles is the number of tiles of positions
@@ -153,8 +153,7 @@ def apply_backward(
             outputs, inside = class_outputs(k, c, K, C)
             _store_outputs(plane, tl.reshape(d_w, [P, G * T]), p, outputs, inside, tiles)
         if WANTS_BIAS:
-            if start_c == 0:
-                _store_row(row + K * C, tl.sum(d_beta, 1), k, tl.arange(0, 1), K, 1)
+            _store_row(row + K * C, tl.sum(d_beta, 1), k, tl.arange(0, 1), K, 1)
 
 
 @triton.jit

@@ -1,7 +1,8 @@
 """The calibrator `f(v)` as device functions, shared by the forward and the backward kernels.
 
-Tiles are position-first: a tile of P positions and U units is (P, U), float32 throughout. Widths are padded to powers of
-two of at least 16 (`tl.dot` needs that); padded units have zero weights and biases, and every activation keeps zero.
+Tiles are position-first: a tile of P positions and U units is (P, U), float32 throughout. Widths are padded to
+powers of two of at least 16 (`tl.dot` needs that); padded units have zero weights and biases, and every activation
+keeps zero.
 
 Products whose inner size exceeds DEPTH run in steps of DEPTH: an FMA product keeps a whole row of its operands in
 registers, and would spill them at widths of 64.
@@ -110,15 +111,43 @@ def hidden_layers(
     DEPTH: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
-    """Pre-activations of every hidden layer, first to last: a tuple of (P, PADDED[l])."""
-    z = first_layer(v, tl.arange(0, PADDED[0]), weights[0], biases[0], HIDDEN[0], SPATIAL_DIMS)
-    zs = (z,)
-    for l in tl.static_range(1, len(HIDDEN)):
-        h = activate(zs[l - 1], ACTIVATION)
-        units = tl.arange(0, PADDED[l])
-        z = layer(h, units, units < HIDDEN[l], weights[l], biases[l], HIDDEN[l - 1], DEPTH, PRECISION)
-        zs = zs + (z,)
+    """Pre-activations of every hidden layer, first to last: a tuple of (P, PADDED[i])."""
+    zs = (first_layer(v, tl.arange(0, PADDED[0]), weights[0], biases[0], HIDDEN[0], SPATIAL_DIMS),)
+    if len(HIDDEN) > 1:
+        zs += (
+            _second_layer(v, weights, biases, HIDDEN, PADDED[0], PADDED[1], SPATIAL_DIMS, ACTIVATION, DEPTH, PRECISION),
+        )
+    for i in tl.static_range(2, len(HIDDEN)):
+        h = activate(zs[i - 1], ACTIVATION)
+        units = tl.arange(0, PADDED[i])
+        zs += (layer(h, units, units < HIDDEN[i], weights[i], biases[i], HIDDEN[i - 1], DEPTH, PRECISION),)
     return zs
+
+
+@triton.jit
+def _second_layer(
+    v,
+    weights,
+    biases,
+    HIDDEN: tl.constexpr,
+    IN: tl.constexpr,
+    OUT: tl.constexpr,
+    SPATIAL_DIMS: tl.constexpr,
+    ACTIVATION: tl.constexpr,
+    DEPTH: tl.constexpr,
+    PRECISION: tl.constexpr,
+):
+    """Pre-activations (P, OUT) of the second layer. The first is cheap: its units are made as they are consumed."""
+    outputs = tl.arange(0, OUT)
+    inside = outputs < HIDDEN[1]
+    z = tl.load(biases[1] + outputs, mask=inside, other=0.0).to(tl.float32)[None, :]
+    z = tl.broadcast_to(z, [v[0].shape[0], OUT])
+    STEP: tl.constexpr = min(DEPTH, IN)
+    for start in range(0, HIDDEN[0], STEP):
+        h = first_layer(v, start + tl.arange(0, STEP), weights[0], biases[0], HIDDEN[0], SPATIAL_DIMS)
+        w = _columns_transposed(weights[1], outputs, inside, start, HIDDEN[0], STEP)
+        z = tl.dot(activate(h, ACTIVATION), w, z, input_precision=PRECISION)
+    return z
 
 
 @triton.jit

@@ -87,7 +87,7 @@ def calibrator_backward(
             SCALE,
         )
         zs = hidden_layers(v, weights, biases, HIDDEN, PADDED, SPATIAL_DIMS, ACTIVATION, DEPTH, PRECISION)
-        d_h = tl.zeros([P, PADDED[LAST]], tl.float32)
+        d_h = tl.zeros_like(zs[LAST])
         h = activate(zs[LAST], ACTIVATION)
         for start in range(0, OUTPUTS, DEPTH):
             outputs = start + tl.arange(0, DEPTH)
@@ -105,18 +105,18 @@ def calibrator_backward(
                 PRECISION,
             )
             _add_bias(row + OFFSETS[2 * LAST + 3], d, outputs, OUTPUTS, started)
-        for l in tl.static_range(LAST, 0, -1):
-            d_z = activation_backward(d_h, zs[l], ACTIVATION)
-            d_h = tl.zeros([P, PADDED[l - 1]], tl.float32)
-            h = activate(zs[l - 1], ACTIVATION)
-            STEP: tl.constexpr = min(DEPTH, PADDED[l])
-            for step in range(0, PADDED[l] // STEP):
+        for i in tl.static_range(LAST, 0, -1):
+            d_z = activation_backward(d_h, zs[i], ACTIVATION)
+            d_h = tl.zeros_like(zs[i - 1])
+            h = activate(zs[i - 1], ACTIVATION)
+            STEP: tl.constexpr = min(DEPTH, PADDED[i])
+            for step in range(0, PADDED[i] // STEP):
                 outputs = step * STEP + tl.arange(0, STEP)
                 d = columns(d_z, step, STEP)
                 d_h = _through_layer(
-                    d, d_h, h, outputs, HIDDEN[l], weights[l], row + OFFSETS[2 * l], HIDDEN[l - 1], started, PRECISION
+                    d, d_h, h, outputs, HIDDEN[i], weights[i], row + OFFSETS[2 * i], HIDDEN[i - 1], started, PRECISION
                 )
-                _add_bias(row + OFFSETS[2 * l + 1], d, outputs, HIDDEN[l], started)
+                _add_bias(row + OFFSETS[2 * i + 1], d, outputs, HIDDEN[i], started)
         d_z = activation_backward(d_h, zs[0], ACTIVATION)
         _first_layer(
             row, row + OFFSETS[1], d_z, v, extent_d, extent_h, extent_w, HIDDEN[0], SPATIAL_DIMS, SCALE, started

@@ -199,8 +199,8 @@ def backward_launches(call, grad, slots, wants):
     starts = {
         1: first,
         2: first + head.out_channels * head.in_channels,
-        **{3 + l: offsets[2 * l] for l in range(layers)},
-        **{3 + layers + l: offsets[2 * l + 1] for l in range(layers)},
+        **{3 + layer: offsets[2 * layer] for layer in range(layers)},
+        **{3 + layers + layer: offsets[2 * layer + 1] for layer in range(layers)},
     }
     chosen = [i for i in range(1, len(slots)) if slots[i] is not None]
     if chosen:

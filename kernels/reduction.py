@@ -16,8 +16,8 @@ def sum_rows(
     """One program sums U columns, R rows at a time; programs are dealt out parameter by parameter."""
     block = tl.program_id(0)
     for i in tl.static_range(len(SIZES)):
-        BLOCKS: tl.constexpr = (SIZES[i] + U - 1) // U
-        if (block >= 0) & (block < BLOCKS):
+        blocks = (SIZES[i] + U - 1) // U
+        if (block >= 0) & (block < blocks):
             u = block * U + tl.arange(0, U)
             r = tl.arange(0, R)
             total = tl.zeros([R, U], tl.float32)
@@ -26,4 +26,4 @@ def sum_rows(
                 total += tl.load(rows + source, mask=(start + r < count)[:, None] & (u < SIZES[i])[None, :], other=0.0)
             value = tl.sum(total, 0)
             tl.store(gradients[i] + u, value.to(gradients[i].dtype.element_ty), mask=u < SIZES[i])
-        block -= BLOCKS
+        block -= blocks

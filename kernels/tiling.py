@@ -1,8 +1,6 @@
 """The launch configuration of every kernel: a pure function of what is computed and where, never of B, H or W."""
 
-from dataclasses import dataclass
-
-import triton
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -26,12 +24,12 @@ class Head:
 
     @property
     def padded(self):
-        return tuple(max(16, triton.next_power_of_2(width)) for width in self.hidden_channels)
+        return tuple(padded(width) for width in self.hidden_channels)
 
 
 @dataclass(frozen=True)
 class Tile:
-    """positions P, samples S and classes G and channels T in one step, inner size of a product, warps."""
+    """What one program holds at a time: positions P, samples S, classes G, channels T; DEPTH of products; warps."""
 
     positions: int
     samples: int
@@ -40,34 +38,72 @@ class Tile:
     depth: int
     num_warps: int
 
+    def samples_within(self, elements, most=4):
+        """The same tile with as many samples a step as keep a thread at that many features, and at 64 products."""
+        threads = 32 * self.num_warps
+        features = self.positions * self.channels
+        fit = min(elements * threads // features, 64 * threads // (features * self.classes), most)
+        return replace(self, samples=max(fit, 1))
+
+
+# Products run 16 deep: at 32 the ieee calibrator pass of width 64 spills (255 registers and 24 bytes of stack on sm_90)
+# and the ieee forward takes 114 registers on sm_80 instead of 80.
+DEPTH = 16
+
+# 32 positions are a full 128-byte line of float32. With 4 warps and hidden (64, 64) the ieee forward takes 96 registers
+# on sm_80 and 87 on sm_90; 64 positions with 4 warps take 164 and 168, which halves the programs on a multiprocessor.
+POSITIONS = 32
+
+# Classes times channels times positions in registers. The backward keeps W(v) and dW(v): NeRDc with 14 classes
+# and 32 channels spills 72 bytes on sm_80 at 8,192 with 8 warps, and nothing at 4,096 with 4.
+MAP_BACKWARD = 4096
+# The forward keeps W(v) alone: 189 registers at 8,192 with 8 warps; at 16,384 sm_75 runs out of shared memory.
+MAP_FORWARD = 8192
+
 
 def forward(head):
-    channels = triton.next_power_of_2(head.in_channels)
-    classes = triton.next_power_of_2(head.out_channels)
-    positions = 64 if head.out_channels == 1 else 16
-    while classes > 1 and classes * channels * positions > 8192:
-        classes //= 2
-    return Tile(positions, 2, classes, max(channels, 16), 16, 4)
+    channels = padded(head.in_channels)
+    classes = power_of_two(head.out_channels)
+    positions = POSITIONS if channels <= 64 else 16
+    if head.modulates:
+        classes = min(classes, 4)  # y is kept and w is read again: 128 registers at 4 classes, 254 at 16
+        warps = 4 if channels <= 32 else 8
+    else:
+        warps = 4 if classes == 1 and channels <= 32 else 8
+        classes = min(classes, max(1, MAP_FORWARD // (positions * channels)))
+    return Tile(positions, 1, classes, channels, DEPTH, warps).samples_within(16)
 
 
 def apply_backward(head):
-    channels = max(16, triton.next_power_of_2(head.in_channels))
-    classes = triton.next_power_of_2(head.out_channels)
-    positions = 64 if head.out_channels == 1 else 16
-    while channels > 16 and classes * channels * positions > 8192:
-        channels //= 2
-    return Tile(positions, 2, classes, channels, 16, 4)
+    classes = power_of_two(head.out_channels)
+    positions = POSITIONS if classes <= 32 else 16
+    channels = min(padded(head.in_channels), 64, MAP_BACKWARD // (positions * classes))
+    return Tile(positions, 1, classes, channels, DEPTH, 4).samples_within(16)
 
 
 def calibrator_backward(head):
-    return Tile(32, 1, 1, 1, 16, 8)
+    """32 positions and 8 warps: 228 registers on sm_80 with hidden (64, 64), where 4 warps take 254."""
+    return Tile(POSITIONS, 1, 1, 1, DEPTH, 8)
+
+
+def power_of_two(size):
+    return 1 << (size - 1).bit_length()
+
+
+def padded(size):
+    """The power of two from 16 that holds `size`: the least that `tl.dot` multiplies."""
+    return max(16, power_of_two(size))
 
 
 def shares(tiles, batch, samples):
-    """Over how many programs a tile's batch is divided, so that small images still fill a large GPU."""
-    return max(1, min(256 // tiles, triton.cdiv(batch, 4 * samples)))
+    """Over how many programs a tile's batch is divided, so that small images fill a large GPU, up to 512 programs."""
+    steps = -(-batch // samples)
+    return max(1, min(512 // tiles, steps))
 
 
 def row_programs(tiles):
-    """Programs, and so rows of partial sums, of the calibrator's backward."""
+    """Programs, and so rows of partial sums, of the calibrator's backward: two for each multiprocessor of a large GPU.
+
+    A row for each tile would be 1,120 rows of 26 kB at 160x224 with hidden (64, 64), half of what the features cost.
+    """
     return min(tiles, 256)
