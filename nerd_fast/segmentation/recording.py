@@ -24,8 +24,6 @@ class Recorder(pl.Callback):
     def __init__(self, folder, divergence):
         self.folder, self.divergence = Path(folder), divergence
         self.rows, self.best = [], None
-        self._started = self._stepped = 0.0
-        self._images = 0
 
     def state_dict(self):
         return {"rows": self.rows, "best": self.best}
@@ -34,10 +32,17 @@ class Recorder(pl.Callback):
         self.rows, self.best = state["rows"], state["best"]
 
     def on_train_start(self, trainer, module):
-        if not self.rows:
-            trainer.save_checkpoint(self.folder / LAST)  # so that a run killed in its first epoch can be resumed
+        self._begin(trainer)
+        if trainer.ckpt_path is None:
+            self.save_last(trainer)  # so that a run killed in its first epoch can be resumed
 
     def on_train_epoch_start(self, trainer, module):
+        self._begin(trainer)
+
+    def save_last(self, trainer):
+        trainer.save_checkpoint(self.folder / LAST)
+
+    def _begin(self, trainer):
         self._rate = trainer.optimizers[0].param_groups[0]["lr"]
         self._started = self._stepped = time.perf_counter()
         self._images = 0
@@ -47,14 +52,15 @@ class Recorder(pl.Callback):
         self._images += len(batch[0]) * trainer.world_size
 
     def on_train_epoch_end(self, trainer, module):
-        measured = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        score = measured["val_dice"] if "val_dice" in measured else -measured["train_loss"]
+        loss, dice = module.take_train_loss(), trainer.callback_metrics.get("val_dice")
+        dice = None if dice is None else float(dice)
+        score = -loss if dice is None else dice
         row = {
             "epoch": trainer.current_epoch + 1,
             "step": trainer.global_step,
             "lr": self._rate,
-            "train_loss": measured["train_loss"],
-            "val_dice": measured.get("val_dice"),
+            "train_loss": loss,
+            "val_dice": dice,
             "skipped": self.divergence.skipped,
             "seconds": time.perf_counter() - self._started,
             "images_per_s": self._images / (self._stepped - self._started),
@@ -65,7 +71,7 @@ class Recorder(pl.Callback):
         self.best = max(score, self.best) if self.best is not None else score
         if is_best:
             trainer.save_checkpoint(self.folder / BEST)
-        trainer.save_checkpoint(self.folder / LAST)
+        self.save_last(trainer)
         if trainer.is_global_zero:
             write_rows(self.rows, self.folder / METRICS)
             _say(row, trainer.max_epochs, is_best)

@@ -29,12 +29,15 @@ class EpochBatches(Sampler):
     The slices are put in the order of (seed, epoch) and cut into batches of `batch_size * replicas`; device `rank`
     takes every `replicas`-th slice of each. So several devices see together what one device sees with their batch size;
     only the last batch is filled up from the front where it does not divide.
+
+    `epoch` and `done` say where a resumed run goes on: in that epoch, after so many batches. The length is that of a
+    whole epoch all the same.
     """
 
-    def __init__(self, slices, batch_size, seed, rank=0, replicas=1):
+    def __init__(self, slices, batch_size, seed, *, rank=0, replicas=1, epoch=0, done=0):
         self.slices, self.batch_size, self.seed = slices, batch_size, seed
         self.rank, self.replicas = rank, replicas
-        self.epoch = 0
+        self.epoch, self.resumed = epoch, (epoch, done)
 
     def set_epoch(self, epoch):
         """Called by Lightning before each epoch."""
@@ -47,7 +50,8 @@ class EpochBatches(Sampler):
         epoch = self.epoch
         order = generator(ORDER, self.seed, epoch).permutation(self.slices)
         step = self.batch_size * self.replicas
-        for start in range(0, self.slices, step):
+        done = self.resumed[1] if epoch == self.resumed[0] else 0
+        for start in range(done * step, self.slices, step):
             batch = order[start : start + step]
             batch = np.concatenate([batch, np.resize(order, -len(batch) % self.replicas)])
             yield epoch, torch.from_numpy(batch[self.rank :: self.replicas])

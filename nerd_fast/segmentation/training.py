@@ -4,6 +4,7 @@ import logging
 import signal
 import sys
 import warnings
+from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 
 import pytorch_lightning as pl
@@ -16,7 +17,7 @@ from nerd_fast.segmentation.checkpoints import FORMAT, FORMAT_VERSION, WholeChec
 from nerd_fast.segmentation.divergence import StopOnDivergence
 from nerd_fast.segmentation.recording import Recorder
 from nerd_fast.segmentation.sampling import EpochBatches, TrainingSlices, step_seed
-from nerd_fast.segmentation.signals import SIGNALS, StopOnSignal
+from nerd_fast.segmentation.signals import SIGNALS, Signals, StopOnSignal
 
 CHANNELS_LAST = torch.channels_last  # twice as fast as contiguous on a CPU, and what tensor cores want
 
@@ -30,6 +31,7 @@ class Segmenter(pl.LightningModule):
         self.config, self.classes, self.identity = config, classes, identity
         self.loss = Loss(classes, config.loss)
         self.counts = {}
+        self.position = Position()
 
     def forward(self, images):
         return self.network(images.contiguous(memory_format=CHANNELS_LAST))
@@ -41,10 +43,15 @@ class Segmenter(pl.LightningModule):
     def training_step(self, batch, number):
         images, labels = batch
         loss = self.loss(self(images), labels)
-        self.log(
-            "train_loss", loss, on_epoch=True, on_step=False, prog_bar=True, sync_dist=True, batch_size=len(images)
-        )
+        self.position.add(loss.detach(), len(images))
+        self.log("loss", loss, prog_bar=True, logger=False)
         return loss
+
+    def take_train_loss(self):
+        """The mean loss over the images of the epoch and all devices; the next epoch begins with nothing."""
+        mean = torch.as_tensor(self.position.loss / self.position.images, device=self.device)
+        self.position = Position(self.position.epoch + 1)
+        return float(self.trainer.strategy.reduce(mean, reduce_op="mean"))
 
     def validation_step(self, batch, number):
         case, images, labels = batch
@@ -67,6 +74,25 @@ class Segmenter(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint):
         checkpoint.update(format=FORMAT, format_version=FORMAT_VERSION, **self.identity)
+        checkpoint["position"] = {**asdict(self.position), "loss": float(self.position.loss)}
+
+    def on_load_checkpoint(self, checkpoint):
+        self.position = Position(**checkpoint["position"])
+
+
+@dataclass
+class Position:
+    """How far training has come: finished epochs and, in the next, batches, images and the sum of their losses."""
+
+    epoch: int = 0
+    batches: int = 0
+    images: int = 0
+    loss: float = 0.0
+
+    def add(self, loss, images):
+        self.batches += 1
+        self.images += images
+        self.loss = self.loss + loss * images
 
 
 class Loss(nn.Module):
@@ -116,12 +142,20 @@ class Slices(pl.LightningDataModule):
         self.train, self.val, self.config = train, val, config
 
     def train_dataloader(self):
-        config, trainer = self.config, self.trainer
+        config, trainer, position = self.config, self.trainer, self.trainer.lightning_module.position
         images, labels = _stacked(self.train, config.every)
         if config.data_on_device:
             images, labels = images.to(trainer.strategy.root_device), labels.to(trainer.strategy.root_device)
         slices = TrainingSlices(images, labels, seed=config.seed, flip=config.flip, rotate=config.rotate)
-        order = EpochBatches(len(slices), config.batch_size, config.seed, trainer.global_rank, trainer.world_size)
+        order = EpochBatches(
+            len(slices),
+            config.batch_size,
+            config.seed,
+            rank=trainer.global_rank,
+            replicas=trainer.world_size,
+            epoch=position.epoch,
+            done=position.batches,
+        )
         return DataLoader(
             slices,
             sampler=order,
@@ -150,7 +184,8 @@ def fit(segmenter, slices, folder, checkpoint=None):
     """
     config = segmenter.config
     _quieten_lightning()
-    divergence, signals = StopOnDivergence(), StopOnSignal()
+    divergence, signals = StopOnDivergence(), Signals()
+    recorder = Recorder(folder, divergence)
     trainer = pl.Trainer(
         max_epochs=config.epochs,
         precision=config.precision,
@@ -160,7 +195,7 @@ def fit(segmenter, slices, folder, checkpoint=None):
         accumulate_grad_batches=config.accumulate_grad_batches,
         gradient_clip_val=config.gradient_clip_val,
         deterministic=config.deterministic,
-        callbacks=[divergence, Recorder(folder, divergence), signals],
+        callbacks=[divergence, recorder, StopOnSignal(recorder, signals)],
         plugins=[WholeCheckpoints()],
         logger=_tensorboard(folder),
         enable_progress_bar=sys.stderr.isatty(),
@@ -171,7 +206,7 @@ def fit(segmenter, slices, folder, checkpoint=None):
     )
     if config.compile:
         segmenter.network.compile()
-    with signals.listening():
+    with signals:
         trainer.fit(segmenter, slices, ckpt_path=checkpoint)
 
 
@@ -196,4 +231,7 @@ def _quieten_lightning():
     """Silence Lightning's advertisements and its advice on worker processes, which slices in memory do not need."""
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", "The '.*_dataloader' does not have many workers")
+    # Ours is resumable: the sampler goes on behind the batches that are done.
+    warnings.filterwarnings("ignore", "You're resuming from a checkpoint that ended before the epoch")
+    warnings.filterwarnings("ignore", "Total length of `list` across ranks is zero")  # no validation
     warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec.*")
