@@ -138,6 +138,8 @@ def differences_table(title, differences, metrics, *, confidence=0.95):
 def _difference(found, metric):
     if found is None:
         return ""
+    if not np.isfinite(found.mean):
+        return "undefined"
     mean, low, high = (value * metric.scale for value in (found.mean, found.low, found.high))
     cell = f"{mean:+.{metric.digits}f} [{low:+.{metric.digits}f}, {high:+.{metric.digits}f}]"
     return f"{cell}, {found.undefined} undefined" if found.undefined else cell

@@ -103,3 +103,8 @@ def test_differences_carry_sign_interval_and_what_is_undefined():
         ("NeRDm", "+1.2 [-0.3, +2.7]", ""),
         ("NeRDc", "-1.2 [-3.0, -0.1], 2 undefined", ""),
     )
+
+
+def test_a_difference_that_no_pair_defines_is_no_number():
+    found = {"NeRDm": {"hd_voxel": PairedDifference(math.nan, math.nan, math.nan, (math.nan,), 12, 12)}}
+    assert differences_table("T", found, [HD]).rows == (("NeRDm", "undefined"),)
