@@ -16,7 +16,7 @@ from nerd_fast.segmentation.protocol import PROTOCOLS, crop_size, plan, resolve
 from nerd_fast.segmentation.runs import LAST
 from nerd_fast.segmentation.slices import largest_size
 from nerd_fast.segmentation.study import SPLIT, note_failure, open_study, state_of
-from nerd_fast.segmentation.study_output import draw_examples, write_tables
+from nerd_fast.segmentation.study_output import draw_figures, write_tables
 
 
 def run(options):
@@ -35,7 +35,7 @@ def run(options):
         missing = [planned for planned, state in states.items() if not state.evaluated]
         for planned in missing:
             states[planned] = _finish(planned, states, options, description)
-        draw_examples(options.out, states, options, again=bool(missing))
+        draw_figures(options.out, states, options, again=bool(missing))
     text = write_tables(options.out, states, options, description)
     print(f"\n{text}\n{options.out}")
     return NonFiniteError.exit_code if any(state.failure for state in states.values()) else 0
@@ -50,12 +50,17 @@ def _prepare(options):
             f"{options.data}: found the channels {', '.join(dataset.channels)}; expected {len(protocol.channels)} as "
             f"in the paper ({', '.join(protocol.channels)}). Choose with --channels, or check the folder"
         )
+    if len(dataset.label_values) != 2:
+        raise DataError(
+            f"{options.data}: found the label values {', '.join(map(str, dataset.label_values))}; expected background "
+            "and one class as in the paper. Choose with --label-values"
+        )
     size = crop_size(options, largest_size(dataset))
     split, source = open_study(options.out, options, dataset, protocol)
     counts = "/".join(str(len(names)) for names in split.values())
     paper = "/".join(map(str, protocol.counts))
     description = [
-        f"Data: {dataset.describe()}.",
+        f"Data in {dataset.describe()}.",
         f"Cases to train/validate/test: {counts} (paper: {paper}); {source}.",
         f"Slices: {size[0]}x{size[1]} (paper: {protocol.crop[0]}x{protocol.crop[1]}).",
     ]

@@ -90,8 +90,9 @@ def state_of(planned):
     """The `State` of a run. Raises UsageError where its folder holds a run of other options."""
     folder = Path(planned.folder)
     total = planned.training.epochs
+    failure = (folder / FAILURE).read_text(encoding="utf-8").strip() if (folder / FAILURE).exists() else None
     if not (folder / LAST).exists():
-        return State(0, total, False)
+        return State(0, total, False, failure)
     done = _epochs_in(folder / METRICS)
     differences = planned.training.differences(TrainConfig(**read_config(folder)))
     if differences:
@@ -99,7 +100,6 @@ def state_of(planned):
             f"{folder}: holds a run of other options:\n  " + "\n  ".join(differences) + "\nChoose another --out"
         )
     evaluated = done >= total and _is_scored(planned)
-    failure = (folder / FAILURE).read_text(encoding="utf-8").strip() if (folder / FAILURE).exists() else None
     return State(done, total, evaluated, failure)
 
 

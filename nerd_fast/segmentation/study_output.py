@@ -15,7 +15,6 @@ from nerd_fast.segmentation.study import rows_of
 from nerd_fast.segmentation.tables import Table, differences_table, results_table
 
 CHOICES = {
-    "batch_size": "slices of a step",
     "loss": "loss",
     "percentiles": "percentiles of a channel that become 0 and 1",
     "normalisation": "normalisation of the U-Net",
@@ -37,25 +36,26 @@ CHOICES = {
 
 
 def write_tables(folder, states, options, description):
-    """Write `table.md`, `results.csv`, `differences.csv`, `cases.csv` and `scores.png`; returns the tables as text.
+    """Write `table.md`, `results.csv`, `differences.csv` and `cases.csv`; returns the tables as text.
 
     `states` maps every planned run to its `study.State`; `description` are sentences about data and protocol.
     """
     folder, protocol = Path(folder), PROTOCOLS[options.study]
-    documents = {planned: rows_of(planned) for planned, state in states.items() if state.evaluated}
+    documents = _documents(states)
     results = _summaries(states, documents)
-    main = _with_all_of_the_paper(
-        results_table(protocol.title, results, protocol.metrics, paper=protocol.paper), protocol
-    )
+    main = results_table("Results beside the paper's", results, protocol.metrics, paper=protocol.paper)
+    main = _with_all_of_the_paper(main, protocol)
     differences = _differences(states, documents, protocol.metrics)
     tables = [main, *([differences] if differences.rows else []), _choices(options), _runs(states)]
     _write(folder / "table.md", _markdown(options, description, tables))
     _write(folder / "results.csv", main.to_csv())
     _write(folder / "differences.csv", differences.to_csv())
     _write(folder / "cases.csv", _cases_csv(documents))
-    if documents:
-        scores_figure(folder / "scores.png", results, protocol.metrics, paper=protocol.paper, title=protocol.title)
     return "\n".join(table.to_text() for table in tables if table.rows and table is not tables[-2])
+
+
+def _documents(states):
+    return {planned: rows_of(planned) for planned, state in states.items() if state.evaluated}
 
 
 def _summaries(states, documents):
@@ -116,17 +116,27 @@ def _cases_csv(documents):
     return stream.getvalue()
 
 
-def draw_examples(folder, states, options, *, again):
-    """Draw `missed.png` and `over_segmented.png`: the slices where the U-Net errs most, with every head's mask.
+def draw_figures(folder, states, options, *, again):
+    """Draw `scores.png`, `missed.png` and `over_segmented.png`; the ones that are there already only if `again`.
 
-    Rule: of the first filters and the first seed of which all heads are finished, the test scan and slice where the
-    regions that the U-Net missed (over-segmented) cover most pixels. Nothing where no such runs are finished, and
-    nothing where both are there already, unless `again`.
+    The last two show the test scan and slice where the regions that the U-Net missed (over-segmented) cover most
+    pixels, with every head's mask: of the first filters and the first seed of which all heads are finished.
     """
-    group = next(_complete_groups(states), None)
-    paths = {kind: Path(folder) / f"{kind}.png" for kind in KINDS}
-    if not group or (not again and all(path.exists() for path in paths.values())):
+    names = ("scores", *KINDS)
+    paths = {name: Path(folder) / f"{name}.png" for name in names}
+    if not again and all(path.exists() for path in paths.values()):
         return
+    if any(state.evaluated for state in states.values()):
+        protocol = PROTOCOLS[options.study]
+        results = _summaries(states, _documents(states))
+        shown = {**results, **{model: [] for model in protocol.paper if model not in results}}
+        scores_figure(paths["scores"], shown, protocol.metrics, paper=protocol.paper, title=protocol.title)
+    group = next(_complete_groups(states), None)
+    if group:
+        _draw_examples(paths, group, options)
+
+
+def _draw_examples(paths, group, options):
     networks, data = load_networks(
         {name: planned.folder for name, planned in group.items()},
         checkpoint=options.checkpoint,
