@@ -62,7 +62,8 @@ def main(arguments=None):
         print(f"nerd-fast {top.command} needs {error.name}: pip install 'nerd-fast[train]'", file=sys.stderr)
         return 2
     except Interrupted as interruption:
-        print(f"nerd-fast {top.command}: {interruption}; continue with --resume", file=sys.stderr)
+        remedy = "continue with --resume" if top.command == "train" else "the same command continues"
+        print(f"nerd-fast {top.command}: {interruption}; {remedy}", file=sys.stderr)
         return interruption.exit_code
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
