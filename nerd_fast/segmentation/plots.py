@@ -38,7 +38,7 @@ def curves_figure(path, runs, *, quantities=("loss", "dice", "lr"), title=None):
                     style = next((style for part, style in LINE_STYLES.items() if part in column), "-")
                     axis.plot(epochs, values, style, marker=".", color=colour, label=f"{name}, {column}")
         axis.set_xlabel("epoch")
-        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axis.set_title(PANEL_TITLES.get(word, word), fontweight="bold")
         axis.grid(alpha=0.3)
         axis.spines[["top", "right"]].set_visible(False)
