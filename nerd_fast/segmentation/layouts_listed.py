@@ -30,22 +30,20 @@ def read_manifest(root: Path, channels: Sequence[str] | None, label: str | None)
     if path is None:
         raise data_error(root, found="no manifest", expected="manifest.csv or manifest.json", remedy="write one")
     rows = _csv_rows(path) if path.suffix.lower() == ".csv" else _json_rows(path)
-    named = [
-        row for row in rows if isinstance(row, Mapping) and row.get("case") and isinstance(row.get("channels"), Mapping)
-    ]
-    known = dict.fromkeys(name for row in named for name in row["channels"])
-    if len(named) != len(rows) or not known:
+    sound = [_sound_row(row) for row in rows]
+    known = dict.fromkeys(name for row in sound if row for name in row["channels"])
+    if not all(sound) or not known:
+        first = next((index for index, row in enumerate(sound) if not row), 0)
         raise data_error(
             path,
-            found=f"{len(rows) - len(named)} of {len(rows)} rows without a case or channels",
-            expected="a name under `case` and a file per channel in every row",
+            found=f"{sound.count(None)} of {len(rows)} rows without a case or channels, the first in row {first + 1}",
+            expected="names as text, a name under `case` and a file per channel in every row",
             remedy="complete the table",
         )
     channels = tuple(channels or known)
     cases, split = [], {}
-    for row in named:
-        files = row["channels"]
-        missing = [name for name in channels if not isinstance(files.get(name), str) or not files[name]]
+    for row in sound:
+        missing = [name for name in channels if not row["channels"].get(name)]
         if missing:
             raise data_error(
                 path,
@@ -55,17 +53,33 @@ def read_manifest(root: Path, channels: Sequence[str] | None, label: str | None)
             )
         cases.append(
             Case(
-                name=safe_name(str(row["case"])),
-                channels={name: path.parent / files[name] for name in channels},
-                label=path.parent / row["label"] if row.get("label") else None,
-                site=row.get("site") or None,
-                patient=row.get("patient") or None,
-                part=row.get("part") or None,
+                name=safe_name(row["case"]),
+                channels={name: path.parent / row["channels"][name] for name in channels},
+                label=path.parent / row["label"] if row["label"] else None,
+                site=row["site"],
+                patient=row["patient"],
+                part=row["part"],
             )
         )
-        if row.get("split"):
+        if row["split"]:
             split.setdefault(row["split"], []).append(cases[-1].name)
     return DataSet(path, "manifest", tuple(cases), channels, label or "label", split_source=split or None)
+
+
+def _sound_row(row: Any) -> dict[str, Any] | None:
+    """The row with every column, as text or None, and the channels that have a file; None for what is no such row."""
+    if not isinstance(row, Mapping) or not isinstance(row.get("channels"), Mapping):
+        return None
+    values = [row.get(name) for name in _COLUMNS]
+    files = row["channels"].values()
+    if not all(value is None or isinstance(value, (str, int)) for value in values) or not row.get("case"):
+        return None
+    if not files or not all(file is None or isinstance(file, str) for file in files):
+        return None
+    columns = {
+        name: str(value) if value not in (None, "") else None for name, value in zip(_COLUMNS, values, strict=True)
+    }
+    return {**columns, "channels": row["channels"]}
 
 
 def is_nnunet(root: Path) -> bool:
@@ -103,20 +117,27 @@ def read_msd(root: Path, channels: Sequence[str] | None, label: str | None) -> D
     component = {name: number for number, name in enumerate(names)} if len(names) > 1 else {}
     cases = []
     for part in ("training", "test"):
-        for entry in about.get(part, []):
-            entry = {"image": entry} if isinstance(entry, str) else entry
-            if not isinstance(entry, Mapping) or not isinstance(entry.get("image"), str):
-                raise data_error(
-                    root / "dataset.json",
-                    found=f"the entry {entry} under {part}",
-                    expected='{"image": path, "label": path}',
-                    remedy="correct the file",
-                )
-            image = root / entry["image"]
-            truth = root / entry["label"] if entry.get("label") else None
+        for image, truth in _entries(root, about.get(part, [])):
             cases.append(Case(stem(image), dict.fromkeys(channels, image), truth, part=part, component=component))
     split = root / "split.json" if (root / "split.json").is_file() else None
     return DataSet(root, "msd", tuple(cases), channels, "label", values, ignored, split)
+
+
+def _entries(root: Path, entries: Any) -> list[tuple[Path, Path | None]]:
+    """Image and label of each entry of a list in `dataset.json`: a path, or `{"image": path, "label": path}`."""
+    found = []
+    for entry in entries if isinstance(entries, list) else [entries]:
+        entry = entry if isinstance(entry, Mapping) else {"image": entry}
+        image, label = entry.get("image"), entry.get("label")
+        if not isinstance(image, str) or not (label is None or isinstance(label, str)):
+            raise data_error(
+                root / "dataset.json",
+                found=f"the entry {entry}",
+                expected='a list of {"image": path, "label": path}',
+                remedy="correct the file",
+            )
+        found.append((root / image, root / label if label else None))
+    return found
 
 
 def _described(root: Path) -> tuple[list[str], tuple[int, ...], tuple[int, ...], Mapping[str, Any]]:
@@ -127,7 +148,7 @@ def _described(root: Path) -> tuple[list[str], tuple[int, ...], tuple[int, ...],
         numbered = about["channel_names"] if "channel_names" in about else about["modality"]
         names = [str(numbered[number]) for number in sorted(numbered, key=int)]
         return names, *_label_values(about["labels"]), about
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise data_error(
             path,
             found=f"no usable channel_names (or modality) and labels ({type(error).__name__}: {error})",

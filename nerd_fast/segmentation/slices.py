@@ -112,8 +112,11 @@ def scale_to_unit(
             expected="an image with contrast",
             remedy="export the channel again or leave the case out",
         )
-    scaled = (data - np.float64(low)) / (np.float64(high) - np.float64(low))  # float32 would overflow and cancel
-    return np.clip(scaled, 0, 1).astype(np.float32)
+    low, extent = float(low), float(high) - float(low)
+    scaled = np.empty_like(data, dtype=np.float32)
+    for index, slab in enumerate(data):  # in double precision, which cannot overflow, a slab at a time to save memory
+        scaled[index] = np.clip((slab - np.float64(low)) / extent, 0, 1)
+    return scaled
 
 
 def prepare_case(

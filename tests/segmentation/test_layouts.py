@@ -138,7 +138,19 @@ def test_nnunet_of_version_one_and_one_of_its_channels(tmp_path):
         find_cases(tmp_path, channels=["T2"])
 
 
-@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"modality": {"x": "T1"}, "labels": {}}', '{"modality": 3}'])
+@pytest.mark.parametrize("entries", [3, [3], [{"label": "x.nii"}], [{"image": "x.nii", "label": 1}]])
+def test_msd_with_entries_that_are_no_files(tmp_path, entries):
+    (tmp_path / "imagesTr").mkdir()
+    about = {"modality": {"0": "T1"}, "labels": {"0": "background"}, "training": entries}
+    (tmp_path / "dataset.json").write_text(json.dumps(about))
+    with pytest.raises(DataError, match=r"dataset\.json: the entry"):
+        find_cases(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["{", "[]", "{}", '{"modality": [1], "labels": {}}', '{"modality": {"x": "T1"}, "labels": {}}', '{"modality": 3}'],
+)
 def test_nnunet_with_an_unusable_description(tmp_path, content):
     nnunet_fake(tmp_path)
     (tmp_path / "dataset.json").write_text(content)
@@ -259,7 +271,9 @@ def test_manifest(tmp_path, kind):
         ("[1, 2]", "2 of 2 rows"),
         ('{"rows": []}', "no list of cases"),
         ('[{"case": "a", "channels": {}}]', "rows without a case or channels"),
-        ('[{"case": "a", "channels": {"T1": 3}}]', "no T1 for case a"),
+        ('[{"case": "a", "channels": {"T1": 3}}]', "1 of 1 rows without a case or channels"),
+        ('[{"case": "a", "channels": {"T1": ""}}, {"case": "b", "channels": {"T1": "x"}}]', "no T1 for case a"),
+        ('[{"case": "a", "channels": {"T1": "x"}, "site": [1]}]', "the first in row 1"),
         (
             '[{"case": "a", "channels": {"T1": "x.nii"}}, {"case": "b", "channels": {"T2": "x.nii"}}]',
             "no T2 for case a",
