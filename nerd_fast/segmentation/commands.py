@@ -22,7 +22,7 @@ from nerd_fast.segmentation.volumes import write_mask
 
 
 def verify(options):
-    """`nerd-fast verify`: every problem of every case, printed and, with --out, written as JSON; 3 where there is one."""
+    """`nerd-fast verify`: every problem of every case, printed and, with --out, written as JSON; 3 for errors."""
     from nerd_fast.segmentation.verify import verify_dataset
 
     require(options, "data")
@@ -59,6 +59,15 @@ def train(config):
 def evaluate(options):
     """`nerd-fast evaluate`: masks of a subset of the split, scored in the whole volume."""
     require(options, "run", "data")
+    summary, written = write_evaluation(options)
+    for name, entry in summary.items():
+        undefined = f"  ({entry['undefined']} undefined)" if entry["undefined"] else ""
+        print(f"{name:24} {entry['mean']:10.4f} +- {entry['std']:.4f}  n {entry['n']}{undefined}")
+    print(written)
+
+
+def write_evaluation(options):
+    """Evaluate a run and write JSON and CSV; returns the summary and the path of the JSON file."""
     network, config, data, checkpoint = load_run(options)
     dataset = find_data(_DataOf(options, data))
     split = find_split(dataset, options.split, config.seed) if options.split else data.split
@@ -81,10 +90,7 @@ def evaluate(options):
     }
     destination = options.out or Path(options.run) / f"metrics_{options.subset}.json"
     written, _ = evaluation.write_results(destination, rows, summary, header)
-    for name, entry in summary.items():
-        undefined = f"  ({entry['undefined']} undefined)" if entry["undefined"] else ""
-        print(f"{name:24} {entry['mean']:10.4f} +- {entry['std']:.4f}  n {entry['n']}{undefined}")
-    print(written)
+    return summary, written
 
 
 def predict(options):

@@ -150,7 +150,8 @@ class DemoOptions:
     """Synthetic data, three networks, their table and figures, in minutes."""
 
     out: str = option("demo", "folder of everything the demo writes")
-    epochs: int = option(8, "passes over the training slices")
+    cases: int = option(24, "synthetic scans")
+    epochs: int = option(15, "passes over the training slices")
     seed: int = option(0, "seed of data and training")
 
 
