@@ -1,0 +1,103 @@
+"""The plots of a results file, as PNG beside it."""
+
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from benchmarks import device
+from benchmarks.workloads import HIDDEN
+
+# One colour per peer in every plot; ours is the one that stands out.
+COLOURS = {
+    "conv1x1": "#555555",
+    "paper": "#c9b18b",
+    "reference": "#e0a030",
+    "compiled": "#7fb3d5",
+    "compiled-folded": "#2471a3",
+    "fused": "#c0392b",
+}
+MARKERS = {"conv1x1": "o", "reference": "s", "fused": "D"}
+
+
+def draw(path, found):
+    """Draws what the results hold next to their file and returns the paths of the plots."""
+    drawn = []
+    for name, plot in (("training", training), ("scaling", scaling)):
+        figure = plot(found)
+        if figure is not None:
+            drawn.append(Path(path).with_name(f"{Path(path).stem}-{name}.png"))
+            figure.savefig(drawn[-1], dpi=110, metadata={"Software": None})
+    return drawn
+
+
+def training(found):
+    """Training time of every peer on every workload, relative to the convolution; None without rows."""
+    rows = [row for row in found["heads"] if _is_plain(row) and "training" in row["modes"]]
+    workloads = list(dict.fromkeys(row["workload"] for row in rows))
+    peers = [name for name in COLOURS if any(row["peer"] == name for row in rows)]
+    if not workloads or "conv1x1" not in peers:
+        return None
+    milliseconds = {(row["workload"], row["peer"]): row["modes"]["training"]["median_ms"] for row in rows}
+    figure = Figure(figsize=(10, 4.2), layout="constrained")
+    axes = figure.subplots()
+    width = 0.84 / len(peers)
+    for number, peer in enumerate(peers):
+        at = [i + (number - (len(peers) - 1) / 2) * width for i in range(len(workloads))]
+        ratios = [_ratio(milliseconds, workload, peer) for workload in workloads]
+        bars = axes.bar(at, ratios, width * 0.92, label=peer, color=COLOURS[peer])
+        if peer == "fused":
+            axes.bar_label(bars, fmt="%.2f", fontsize=8, padding=2)
+    axes.axhline(1, color="#555555", linewidth=0.8, linestyle="--")
+    axes.set_yscale("log")
+    axes.set_xticks(range(len(workloads)), workloads)
+    axes.set_ylabel("training time / time of conv1x1")
+    axes.set_title(f"Training of one head, float32 ({device.title(found['device'])}); lower is better")
+    axes.legend(ncols=len(peers), loc="upper center", bbox_to_anchor=(0.5, -0.08), frameon=False)
+    axes.grid(axis="y", alpha=0.3)
+    axes.set_axisbelow(True)
+    return figure
+
+
+def scaling(found):
+    """Time and memory against the batch and the positions, logarithmic axes; None without rows."""
+    rows = [row for row in found["scaling"] if row["modes"]]
+    if not rows:
+        return None
+    figure = Figure(figsize=(10, 7), layout="constrained")
+    panels = figure.subplots(2, 2, sharex="col")
+    axis_names = {"batch": "batch size (160x224 positions)", "positions": "positions N (batch 14)"}
+    for column, (axis, axis_name) in enumerate(axis_names.items()):
+        for peer, marker in MARKERS.items():
+            points = [row for row in rows if (row["axis"], row["peer"]) == (axis, peer)]
+            x = [row["batch"] if axis == "batch" else _positions(row) for row in points]
+            times = [row["modes"]["training"]["median_ms"] for row in points]
+            memory = [row["memory_mib"]["training"] for row in points]
+            style = {"marker": marker, "markersize": 5, "color": COLOURS[peer], "label": peer}
+            panels[0, column].plot(x, times, **style)
+            panels[1, column].plot(x, memory, **style)
+        panels[1, column].set_xlabel(axis_name)
+        for panel in panels[:, column]:
+            panel.set_xscale("log", base=2)
+            panel.set_yscale("log")
+            panel.grid(alpha=0.3)
+    panels[0, 0].set_ylabel("training time, ms")
+    panels[1, 0].set_ylabel("peak memory above inputs, MiB")
+    panels[0, 0].legend(frameon=False)
+    figure.suptitle(f"Training of one head, C 16, K 1, float32 ({device.title(found['device'])})")
+    return figure
+
+
+def _is_plain(row):
+    return (row["dtype"], row["layout"], row["hidden"]) == ("float32", "contiguous", list(HIDDEN))
+
+
+def _ratio(milliseconds, workload, peer):
+    own, floor = milliseconds.get((workload, peer)), milliseconds.get((workload, "conv1x1"))
+    return own / floor if own and floor else 0
+
+
+def _positions(row):
+    total = 1
+    for size in row["spatial"]:
+        total *= size
+    return total
