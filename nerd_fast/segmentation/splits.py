@@ -86,17 +86,28 @@ def make_split(
 
     All scans of a patient go to one part; a case of unknown patient is a patient of its own. Every site is divided in
     the same proportion. The order is that of SHA-256 of the seed and the patient: the same for ever, on every machine.
+    Cases without a label are left out. Without `counts`, the labelled cases of the source's own test part, where it has
+    one, are the test, and the others are divided into train and val.
 
     Raises:
         DataError: fewer cases than `counts`; a part that should hold a case and would hold none.
     """
-    sizes = _sizes(cases, fractions, counts)
+    labelled = [case for case in cases if case.label is not None]
+    held_out = sorted(case.name for case in labelled if case.part == "test") if counts is None else []
+    if not held_out:
+        return _divide(labelled, _sizes(labelled, fractions, counts), seed)
+    others = [case for case in labelled if case.part != "test"]
+    return {**_divide(others, _sizes(others, (*fractions[:2], 0), None), seed), "test": held_out}
+
+
+def _divide(cases: Sequence[Case], sizes: Mapping[str, int], seed: int) -> dict[str, list[str]]:
     groups = defaultdict(list)
     for case in cases:
         groups[case.site or "", case.patient or f"case {case.name}"].append(case.name)
     by_site = defaultdict(list)
     for site, patient in sorted(groups, key=lambda key: _rank(seed, *key)):
         by_site[site].append((site, patient))
+    # Sites in step: the n-th of a site stands where its share of the site ends, so that any cut takes an equal share.
     position = {
         key: ((index + 0.5) / len(keys), _rank(seed, *key))
         for keys in by_site.values()
@@ -109,12 +120,12 @@ def make_split(
         if part is None and sum(sizes.values()) == len(cases):
             part = max(PARTS, key=lambda p: sizes[p] - len(split[p]))
         if part is not None:
-            split[part] += sorted(names)
+            split[part] += names
     empty = [part for part in PARTS if sizes[part] and not split[part]]
     if empty:
         raise data_error(
             "split",
-            found=f"{len(cases)} cases of {len(groups)} patients, which leave nothing for {', '.join(empty)}",
+            found=f"{len(cases)} labelled cases of {len(groups)} patients, which leave nothing for {', '.join(empty)}",
             expected=f"enough patients for parts of {', '.join(f'{sizes[p]} ({p})' for p in PARTS)} cases",
             remedy="add cases or give a split file",
         )
@@ -142,7 +153,7 @@ def _sizes(cases, fractions, counts) -> dict[str, int]:
     if sum(counts) > total or min(counts) < 0:
         raise data_error(
             "split",
-            found=f"{total} cases",
+            found=f"{total} labelled cases",
             expected=f"at least {sum(max(n, 0) for n in counts)} for parts of {counts}",
             remedy="choose smaller parts",
         )

@@ -13,7 +13,12 @@ from nerd_fast.segmentation.layouts import find_cases
 from nerd_fast.segmentation.splits import PARTS, hash_files, load_split, make_split
 from tests.segmentation.images import write_case
 
-CASES = [Case(name, {}, patient=patient) for name, patient in (("a", "p"), ("b", "p"), ("c", None), ("d", None))]
+
+def case(name, *, label="label.nii.gz", **known):
+    return Case(str(name), {}, None if label is None else Path(label), **known)
+
+
+CASES = [case(name, patient=patient) for name, patient in (("a", "p"), ("b", "p"), ("c", None), ("d", None))]
 
 
 @pytest.mark.parametrize(
@@ -58,7 +63,7 @@ def test_split_file_with_parts_left_out(tmp_path):
 
 
 def test_paper_split_is_even_over_the_sites():
-    cases = [Case(f"{site}_{n}", {}, site=site) for site in ("Utrecht", "Singapore", "GE3T") for n in range(20)]
+    cases = [case(f"{site}_{n}", site=site) for site in ("Utrecht", "Singapore", "GE3T") for n in range(20)]
     split = make_split(cases, counts=(42, 6, 12), seed=3)
     for part, share in (("train", 14), ("val", 2), ("test", 4)):
         assert Counter(name.split("_")[0] for name in split[part]) == {
@@ -72,7 +77,7 @@ def test_paper_split_is_even_over_the_sites():
 
 
 def test_split_of_a_seed_stays_the_same_for_ever():
-    cases = [Case(f"case{n:02d}", {}) for n in range(10)]
+    cases = [case(f"case{n:02d}") for n in range(10)]
     assert make_split(cases, seed=0) == {
         "train": ["case00", "case01", "case02", "case04", "case05", "case07", "case09"],
         "val": ["case08"],
@@ -85,34 +90,49 @@ def test_split_of_a_seed_stays_the_same_for_ever():
     seed=st.integers(0, 99),
 )
 def test_every_case_lands_in_one_part_and_no_patient_in_two(patients, seed):
-    cases = [Case(str(n), {}, patient=f"{site} {p}", site=site) for n, (p, site) in enumerate(patients)]
+    cases = [case(n, patient=f"{site} {p}", site=site) for n, (p, site) in enumerate(patients)]
     try:
         split = make_split(cases, seed=seed)
     except DataError:
-        assert len({case.patient for case in cases}) < 12
+        assert len({c.patient for c in cases}) < 12
         return
-    assert sorted(name for names in split.values() for name in names) == sorted(case.name for case in cases)
+    assert sorted(name for names in split.values() for name in names) == sorted(c.name for c in cases)
     home = {name: part for part, names in split.items() for name in names}
     parts = {}
-    for case in cases:
-        assert parts.setdefault(case.patient, home[case.name]) == home[case.name]
+    for c in cases:
+        assert parts.setdefault(c.patient, home[c.name]) == home[c.name]
     assert all(split[part] for part in PARTS)
 
 
 def test_counts_below_the_number_of_cases_leave_the_rest_out():
-    split = make_split([Case(str(n), {}) for n in range(20)], counts=(5, 2, 3))
+    split = make_split([case(n) for n in range(20)], counts=(5, 2, 3))
     assert [len(split[part]) for part in PARTS] == [5, 2, 3]
 
 
+def test_test_part_of_the_source_is_the_test_unless_counts_are_given():
+    cases = [case(n, part="test" if n < 4 else "training") for n in range(24)]
+    split = make_split(cases)
+    assert split["test"] == ["0", "1", "2", "3"]
+    assert [len(split[part]) for part in PARTS] == [18, 2, 4]
+    assert [len(names) for names in make_split(cases, counts=(10, 4, 10)).values()] == [10, 4, 10]
+
+
+def test_cases_without_a_label_take_no_part():
+    cases = [case(n, label=None if n < 10 else "label.nii.gz", part="test" if n < 10 else None) for n in range(20)]
+    split = make_split(cases)
+    assert sorted(name for names in split.values() for name in names) == [str(n) for n in range(10, 20)]
+    assert split["test"]
+
+
 def test_split_without_enough_cases_is_refused():
-    with pytest.raises(DataError, match=r"2 cases; expected at least 7 for parts of \(4, 1, 2\)"):
+    with pytest.raises(DataError, match=r"2 labelled cases; expected at least 7 for parts of \(4, 1, 2\)"):
         make_split(CASES[:2], counts=(4, 1, 2))
-    with pytest.raises(DataError, match="4 cases of 1 patients, which leave nothing for"):
-        make_split([Case(str(n), {}, patient="p") for n in range(4)])
+    with pytest.raises(DataError, match="4 labelled cases of 1 patients, which leave nothing for"):
+        make_split([case(n, patient="p") for n in range(4)])
 
 
 def test_part_of_no_share_stays_empty():
-    split = make_split([Case(str(n), {}) for n in range(6)], fractions=(0.5, 0, 0.5))
+    split = make_split([case(n) for n in range(6)], fractions=(0.5, 0, 0.5))
     assert [len(split[part]) for part in PARTS] == [3, 0, 3]
 
 
