@@ -17,7 +17,6 @@ from nerd_fast.segmentation.layouts import find_cases
 from nerd_fast.segmentation.loading import RunData, find_data, find_split, load_training, prepare
 from nerd_fast.segmentation.network import build_network
 from nerd_fast.segmentation.runs import LAST, config_of, is_first_process, open_run, write_config
-from nerd_fast.segmentation.splits import load_split
 from nerd_fast.segmentation.volumes import write_mask
 
 
@@ -27,9 +26,8 @@ def verify(options):
 
     require(options, "data")
     dataset = find_data(options)
-    split = load_split(options.split, dataset.cases) if options.split else None
     size = tuple(options.size) if options.size else None
-    report = verify_dataset(dataset, split=split, size=size, axis=options.axis)
+    report = verify_dataset(dataset, split=options.split, size=size, axis=options.axis)
     print(report.text())
     if options.out:
         with whole_file(options.out) as temporary:
