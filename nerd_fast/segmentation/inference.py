@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from nerd_fast.segmentation.errors import NonFiniteError
+from nerd_fast.segmentation.errors import NonFiniteError, UsageError
 
 FLIPS = ((), (-2,), (-1,), (-2, -1))
 
@@ -15,7 +15,8 @@ def predict_probabilities(network, images, *, batch_size=32, flips=False, name="
     as they are and turned over along either axis and both; the head then reads the positions of what it is given, and
     its answer is turned back. The batch is halved where the device runs out of memory.
 
-    Raises NonFiniteError where a logit is NaN or infinite: its mask would be empty without a word.
+    Raises NonFiniteError where a logit is NaN or infinite, for its mask would be empty without a word, and UsageError
+    where not even one slice fits into memory.
     """
     device = next(network.parameters()).device
     parts, start = [], 0
@@ -28,8 +29,9 @@ def predict_probabilities(network, images, *, batch_size=32, flips=False, name="
                 batch_size = (len(batch) + 1) // 2
                 continue
             if logits is None:
-                raise torch.OutOfMemoryError(
-                    f"{name}: one slice of {tuple(batch.shape[-2:])} is too large for {device}"
+                raise UsageError(
+                    f"{name}: one slice of {tuple(batch.shape[-2:])} is too large for the memory of {device}. "
+                    "Use --accelerator cpu, or a device with more memory free"
                 )
             if not torch.isfinite(logits).all():
                 raise NonFiniteError(
