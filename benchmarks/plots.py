@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, StrMethodFormatter
 
 from benchmarks import device
 from benchmarks.workloads import HIDDEN
@@ -48,7 +49,7 @@ def training(found):
         if peer == "fused":
             axes.bar_label(bars, fmt="%.2f", fontsize=8, padding=2)
     axes.axhline(1, color="#555555", linewidth=0.8, linestyle="--")
-    axes.set_yscale("log")
+    _logarithmic(axes.yaxis, subs=(1, 2, 5))
     axes.set_xticks(range(len(workloads)), workloads)
     axes.set_ylabel("training time / time of conv1x1")
     axes.set_title(f"Training of one head, float32 ({device.title(found['device'])}); lower is better")
@@ -77,14 +78,21 @@ def scaling(found):
             panels[1, column].plot(x, memory, **style)
         panels[1, column].set_xlabel(axis_name)
         for panel in panels[:, column]:
-            panel.set_xscale("log", base=2)
-            panel.set_yscale("log")
+            _logarithmic(panel.xaxis, base=4)
+            _logarithmic(panel.yaxis)
             panel.grid(alpha=0.3)
     panels[0, 0].set_ylabel("training time, ms")
     panels[1, 0].set_ylabel("peak memory above inputs, MiB")
     panels[0, 0].legend(frameon=False)
     figure.suptitle(f"Training of one head, C 16, K 1, float32 ({device.title(found['device'])})")
     return figure
+
+
+def _logarithmic(axis, base=10, subs=(1,)):
+    """A logarithmic axis with its numbers written out."""
+    {"x": axis.axes.set_xscale, "y": axis.axes.set_yscale}[axis.axis_name]("log", base=base)
+    axis.set_major_locator(LogLocator(base, subs))
+    axis.set_major_formatter(StrMethodFormatter("{x:,g}"))
 
 
 def _is_plain(row):
