@@ -66,6 +66,13 @@ def test_undefined_pairs_are_left_out_and_counted():
     assert found.undefined == 2
 
 
+def test_undefined_pairs_have_no_weight_in_the_interval():
+    candidate = np.full((2, 6), 0.75)
+    candidate[:, 2] = candidate[0, 4] = np.nan
+    found = paired_difference(candidate, np.full((2, 6), 0.5))
+    assert (found.mean, found.low, found.high) == pytest.approx((0.25, 0.25, 0.25))
+
+
 def test_nothing_defined_gives_nothing():
     found = paired_difference(np.full((1, 3), np.inf), np.zeros((1, 3)))
     assert np.isnan([found.mean, found.low, found.high, *found.per_seed]).all()
