@@ -40,6 +40,7 @@ def evaluate_case(prediction, truth, spacing, *, ignore=None, slice_axis=2, conn
         slice_axis: the axis across the slices, which the challenge's surface is taken within.
         connectivity: 6, 18 or 26 neighbours make a lesion of the paper's metrics; the challenge's are always 26.
 
+    `both_empty` is 1 for a scan whose Dice of 1 says no more than that there was nothing to find, else 0.
     Keys ending in `_mm` and `_voxel` are distances, `truth_ml` and `predicted_ml` volumes, `truth_lesions`,
     `predicted_lesions`, `found_lesions` and `false_lesions` counts; `wmh_` marks the challenge's definitions
     (`metrics.wmh2017`), the other lesion-wise metrics are the paper's (`metrics.lesions`).
@@ -70,6 +71,7 @@ def evaluate_case(prediction, truth, spacing, *, ignore=None, slice_axis=2, conn
         "lppv": counts.lppv(),
         "lfpr": counts.lfpr(),
         **{f"wmh_{name}": value for name, value in challenge.items()},
+        "both_empty": int(counts.truth == counts.predicted == 0),
         "truth_lesions": counts.truth,
         "predicted_lesions": counts.predicted,
         "found_lesions": counts.truth_found,

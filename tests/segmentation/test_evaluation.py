@@ -86,6 +86,7 @@ def test_the_box_that_is_looked_at_changes_nothing(pair, spacing, before):
 def test_the_table_of_empty_masks(prediction, truth, overlap, distance, lesions):
     row = evaluate_case(prediction, truth, (1, 1, 1))
     assert row["dice"] == row["jaccard"] == overlap
+    assert row["both_empty"] == (prediction is truth)
     np.testing.assert_equal([row[name] for name in DISTANCES], [distance] * len(DISTANCES))
     np.testing.assert_equal({name: row[name] for name in lesions}, lesions)
 
