@@ -17,17 +17,17 @@ Pointers
     grad_f      (shares, outputs, N padded to whole tiles) float32: gradient of f(v) at every position
     rows        (programs, K C + K) float32: this program's share of the gradients of classifier and bias
     grad        (B, K, N) strides (stride_gb, stride_gk, stride_gp), of any kind, zero included
-    x, classifier, weights, biases and the integers as in `forward`; tiles is the number of tiles of positions
+    x, classifier, weights, biases and the integers as in `apply_forward`; tiles is the number of tiles of positions
 Constexprs
-    as in `forward`, and WANTS_X, WANTS_F, WANTS_CLASSIFIER, WANTS_BIAS: which results to form;
+    as in `apply_forward`, and WANTS_X, WANTS_F, WANTS_CLASSIFIER, WANTS_BIAS: which results to form;
     MODULATES: NeRDm, else NeRDc
 """
 
 import triton
 import triton.language as tl
 
+from nerd_fast.kernels.apply_forward import INTEGERS, class_outputs, classes, feature_tile, share_of_batch
 from nerd_fast.kernels.calibrator import activate, boundary_distances, hidden_layers, layer
-from nerd_fast.kernels.forward import INTEGERS, class_outputs, classes, feature_tile, share_of_batch
 
 
 @triton.jit(do_not_specialize=(*INTEGERS, "tiles"))

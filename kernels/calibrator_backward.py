@@ -11,7 +11,7 @@ Pointers
                 then the classifier (K, C) and the bias (K,)
     grad_f      (shares, outputs, N padded to whole tiles of the apply pass) float32
     apply_rows  (apply programs, K C + K) float32, added up here into the row's end
-    weights, biases and the integers as in `forward`
+    weights, biases and the integers as in `apply_forward`
 Integers
     tiles of P positions, apply_programs, and grad_f_width, the padded N
 """

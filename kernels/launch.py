@@ -1,22 +1,24 @@
-"""From tensors to launches: allocations, strides, and the device they run on."""
+"""From tensors to launches: one for the forward, at most three for the backward, on the device of the features."""
 
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from itertools import accumulate
 
 import torch
-import triton
 
 from nerd_fast.kernels import tiling
 from nerd_fast.kernels.apply_backward import apply_backward
+from nerd_fast.kernels.apply_forward import apply_forward
 from nerd_fast.kernels.calibrator_backward import calibrator_backward
-from nerd_fast.kernels.forward import forward_kernel
+from nerd_fast.kernels.layout import destination, empty_logits, flat_positions
 from nerd_fast.kernels.reduction import sum_rows
+
+SUM_ROWS = {"R": 16, "U": 64}  # 16 rows of 64 columns, 8 loads in flight for each of 128 threads
 
 
 @dataclass(frozen=True)
 class Launch:
-    """One kernel launch: what `kernel[(programs,)](*arguments, **constants, **options)` would run."""
+    """One kernel launch: `kernel[(programs,)](*arguments, **constants, **options)`."""
 
     kernel: object
     programs: int
@@ -28,88 +30,102 @@ class Launch:
         self.kernel[(self.programs,)](*self.arguments, **self.constants, **self.options)
 
 
-def forward(x, classifier, weights, biases, bias, *, out_channels, activation, scale, origin, extent, precision):
-    """Logits (B, K, *spatial) in x's dtype and memory format, from one launch."""
+def forward(x, classifier, weights, biases, bias, *, out_channels, origin, extent, activation, scale, precision):
+    """Logits (B, K, *spatial) in x's dtype and memory format, from one launch.
+
+    x (B, C, *spatial); classifier (K, C), None for NeRDc; weights and biases of the calibrator; bias (K,) or None;
+    scale None for "extent", else the factor of pixel distances; origin and extent of the window in pixels;
+    precision "ieee", "tf32x3" or "tf32". Nothing is validated here.
+    """
     logits = empty_logits(x, out_channels)
     if logits.numel():
-        call = Call(x, classifier, weights, biases, out_channels, activation, scale, origin, extent, precision)
-        launch = forward_launch(call, logits, bias)
-        with on_device(x):
+        head = head_of(x, classifier, weights, out_channels, activation, scale, precision)
+        launch = forward_launch(Call(head, x, classifier, weights, biases, origin, extent), logits, bias)
+        with on_device_of(x):
             launch.run()
     return logits
 
 
 def backward(
-    grad, x, classifier, weights, biases, bias, *, out_channels, activation, scale, origin, extent, precision, wants
+    grad, x, classifier, weights, biases, bias, *, out_channels, origin, extent, activation, scale, precision, wants
 ):
-    """The wanted gradients in the order x, classifier, bias, *weights, *biases, from at most three launches."""
+    """The wanted gradients in the order x, classifier, bias, *weights, *biases, each like what it belongs to.
+
+    grad (B, K, *spatial) may have any strides; the rest is as in `forward`.
+    """
     owners = (x, classifier, bias, *weights, *biases)
-    wanted = [owner for owner, want in zip(owners, wants, strict=True) if want]
     if not x.numel():
-        return [torch.zeros_like(owner) for owner in wanted]
-    call = Call(x, classifier, weights, biases, out_channels, activation, scale, origin, extent, precision)
-    gradients = [torch.empty_like(owner) for owner in wanted]
-    destinations = [
-        gradient if _is_flat(gradient) else torch.empty_like(gradient, memory_format=torch.contiguous_format)
-        for gradient in gradients
-    ]
-    by_owner = iter(destinations)
-    slots = [next(by_owner) if want else None for want in wants]
-    launches = backward_launches(call, grad, slots, wants)
-    with on_device(x):
+        return [torch.zeros_like(owner) for owner, want in zip(owners, wants, strict=True) if want]
+    gradients = [torch.empty_like(owner) if want else None for owner, want in zip(owners, wants, strict=True)]
+    slots = [None if g is None else destination(g, is_features=i == 0) for i, g in enumerate(gradients)]
+    head = head_of(x, classifier, weights, out_channels, activation, scale, precision)
+    launches = backward_launches(Call(head, x, classifier, weights, biases, origin, extent), grad, slots)
+    with on_device_of(x):
         for launch in launches:
             launch.run()
-        for gradient, destination in zip(gradients, destinations, strict=True):
-            if gradient is not destination:
-                gradient.copy_(destination)
-    return gradients
+        for gradient, slot in zip(gradients, slots, strict=True):
+            if gradient is not slot:
+                gradient.copy_(slot)
+    return [gradient for gradient in gradients if gradient is not None]
+
+
+def head_of(x, classifier, weights, out_channels, activation, scale, precision):
+    """What the kernels are specialised on."""
+    return tiling.Head(
+        modulates=classifier is not None,
+        in_channels=x.shape[1],
+        out_channels=out_channels,
+        hidden_channels=tuple(weight.shape[0] for weight in weights[:-1]),
+        spatial_dims=x.dim() - 2,
+        activation=activation,
+        scale=scale,
+        precision=precision,
+        capability=torch.cuda.get_device_capability(x.device) if x.is_cuda else None,
+    )
 
 
 class Call:
-    """One call of a head: the features as (B, C, N), the contiguous parameters, and what the kernels specialise on."""
+    """One call of a head: the features as (B, C, N), contiguous parameters, and where the window lies in the image."""
 
-    def __init__(self, x, classifier, weights, biases, out_channels, activation, scale, origin, extent, precision):
-        self.x, self.stride_p = flat_positions(x)
+    def __init__(self, head, x, classifier, weights, biases, origin, extent):
+        self.head = head
+        self.batch, self.positions = x.shape[0], x.shape[2:].numel()
+        self.x, stride_p = flat_positions(x)
+        self.x_strides = (self.x.stride(0), self.x.stride(1), stride_p)
         self.classifier = None if classifier is None else classifier.contiguous()
         self.weights = tuple(weight.contiguous() for weight in weights)
         self.biases = tuple(b.contiguous() for b in biases)
-        self.batch, self.positions = x.shape[0], x[0, 0].numel()
-        self.head = tiling.Head(
-            modulates=classifier is not None,
-            in_channels=x.shape[1],
-            out_channels=out_channels,
-            hidden_channels=tuple(weight.shape[0] for weight in weights[:-1]),
-            spatial_dims=x.dim() - 2,
-            activation=activation,
-            scale=scale,
-            precision=precision,
-            capability=torch.cuda.get_device_capability(x.device) if x.is_cuda else None,
-        )
-        depth = (0,) * (3 - len(origin))
-        self.geometry = (*x.shape[-2:], *depth, *origin, *(1 for _ in depth), *extent)
+        flat = len(origin) == 2
+        self.geometry = (*x.shape[-2:], *((0, *origin) if flat else origin), *((1, *extent) if flat else extent))
 
     @property
-    def x_strides(self):
-        return self.x.stride(0), self.x.stride(1), self.stride_p
-
-    @property
-    def calibrator(self):
+    def constants(self):
         """The constants of the calibrator, the same in every kernel."""
-        head = self.head
         return {
-            "HIDDEN": head.hidden_channels,
-            "PADDED": head.padded,
-            "SPATIAL_DIMS": head.spatial_dims,
-            "ACTIVATION": head.activation,
-            "SCALE": head.scale,
-            "PRECISION": head.precision,
+            "HIDDEN": self.head.hidden_channels,
+            "PADDED": self.head.padded,
+            "SPATIAL_DIMS": self.head.spatial_dims,
+            "ACTIVATION": self.head.activation,
+            "SCALE": self.head.scale,
+            "PRECISION": self.head.precision,
         }
+
+    @property
+    def parameter_offsets(self):
+        """Where the calibrator's parameters begin in a row of partial sums: weight, bias, weight, ..., and the end."""
+        sizes = (t.numel() for pair in zip(self.weights, self.biases, strict=True) for t in pair)
+        return (0, *accumulate(sizes))
+
+    def cover(self, tile):
+        """How many tiles cover the positions, and over how many programs the batch of a tile is shared out."""
+        tiles = -(-self.positions // tile.positions)
+        return tiles, tiling.shares(tiles, self.batch, tile.samples)
 
 
 def forward_launch(call, logits, bias):
-    head, tile = call.head, tiling.forward(call.head)
-    tiles = triton.cdiv(call.positions, tile.positions)
-    shares = tiling.shares(tiles, call.batch, tile.samples)
+    """The launch that fills logits."""
+    tile = tiling.forward(call.head)
+    tiles, shares = call.cover(tile)
     logits, stride_p = flat_positions(logits)
     arguments = (
         logits,
@@ -117,7 +133,7 @@ def forward_launch(call, logits, bias):
         call.classifier,
         call.weights,
         call.biases,
-        bias if bias is None else bias.contiguous(),
+        None if bias is None else bias.contiguous(),
         logits.stride(0),
         logits.stride(1),
         stride_p,
@@ -127,38 +143,45 @@ def forward_launch(call, logits, bias):
         *call.geometry,
         shares,
     )
-    constants = {
-        "MODULATES": head.modulates,
-        "C": head.in_channels,
-        "K": head.out_channels,
-        **call.calibrator,
-        **_tile_constants(tile),
-    }
-    return Launch(forward_kernel, tiles * shares, arguments, constants, options(tile))
+    return Launch(apply_forward, tiles * shares, arguments, _map_constants(call, tile), _options(tile))
 
 
-def backward_launches(call, grad, slots, wants):
-    """The launches that fill the slots, one contiguous (for x: flat) tensor for each wanted gradient, else None."""
+def backward_launches(call, grad, slots):
+    """The launches that fill the slots: a tensor for each wanted gradient in the order of `backward`, else None."""
     head = call.head
-    wants_x, wants_classifier, wants_bias = wants[:3]
-    wants_f = any(wants[3:])
-    grad, grad_stride_p = flat_positions(grad)
+    wants_f = any(slot is not None for slot in slots[3:])
+    wants_rows = slots[1] is not None or slots[2] is not None
     tile = tiling.apply_backward(head)
-    tiles = triton.cdiv(call.positions, tile.positions)
-    shares = tiling.shares(tiles, call.batch, tile.samples)
-    columns = head.out_channels * (head.in_channels + 1)
-    workspace = {"dtype": torch.float32, "device": grad.device}
-    grad_f = torch.empty(shares, head.outputs, tiles * tile.positions, **workspace) if wants_f else None
-    apply_rows = torch.empty(tiles * shares, columns, **workspace) if wants_classifier or wants_bias else None
-    if wants_x:
-        grad_x, stride_dp = flat_positions(slots[0])
-        grad_x_strides = (grad_x.stride(0), grad_x.stride(1), stride_dp)
-    else:
-        grad_x, grad_x_strides = None, (0, 0, 0)
+    tiles, shares = call.cover(tile)
+    grad_f = rows = None
+    if wants_f:
+        grad_f = _workspace(grad, shares, head.outputs, tiles * tile.positions)
+    if wants_rows:
+        rows = _workspace(grad, tiles * shares, head.out_channels * (head.in_channels + 1))
+    launches = [_apply_launch(call, grad, slots, grad_f, rows, tile, tiles, shares)]
+    offsets = call.parameter_offsets
+    if wants_f:
+        launch = _calibrator_launch(call, grad_f, rows)
+        launches.append(launch)
+        rows = launch.arguments[0]
+    starts = _row_starts(offsets if wants_f else (0,), head, len(call.weights))
+    wanted = [(slot, start) for slot, start in zip(slots[1:], starts, strict=True) if slot is not None]
+    if wanted:
+        launches.append(_reduction_launch(rows, *zip(*wanted, strict=True)))
+    return launches
+
+
+def _apply_launch(call, grad, slots, grad_f, rows, tile, tiles, shares):
+    grad, grad_stride_p = flat_positions(grad)
+    grad_x = slots[0]
+    grad_x_strides = (0, 0, 0)
+    if grad_x is not None:
+        grad_x, stride_p = flat_positions(grad_x)
+        grad_x_strides = (grad_x.stride(0), grad_x.stride(1), stride_p)
     arguments = (
         grad_x,
         grad_f,
-        apply_rows,
+        rows,
         grad,
         call.x,
         call.classifier,
@@ -175,45 +198,22 @@ def backward_launches(call, grad, slots, wants):
         shares,
         tiles,
     )
-    constants = {
-        "MODULATES": head.modulates,
-        "C": head.in_channels,
-        "K": head.out_channels,
-        **call.calibrator,
-        "WANTS_X": wants_x,
-        "WANTS_F": wants_f,
-        "WANTS_CLASSIFIER": wants_classifier,
-        "WANTS_BIAS": wants_bias,
-        **_tile_constants(tile),
+    wants = {
+        "WANTS_X": grad_x is not None,
+        "WANTS_F": grad_f is not None,
+        "WANTS_CLASSIFIER": slots[1] is not None,
+        "WANTS_BIAS": slots[2] is not None,
     }
-    launches = [Launch(apply_backward, tiles * shares, arguments, constants, options(tile))]
-
-    pieces = [t for pair in zip(call.weights, call.biases, strict=True) for t in pair]
-    offsets = (0, *accumulate(piece.numel() for piece in pieces))
-    rows, first = apply_rows, 0
-    if wants_f:
-        rows, first = torch.empty(0), offsets[-1]
-        launch, rows = _calibrator_launch(call, grad_f, apply_rows, shares, tiles, columns, offsets, workspace)
-        launches.append(launch)
-    layers = len(call.weights)
-    starts = {
-        1: first,
-        2: first + head.out_channels * head.in_channels,
-        **{3 + layer: offsets[2 * layer] for layer in range(layers)},
-        **{3 + layers + layer: offsets[2 * layer + 1] for layer in range(layers)},
-    }
-    chosen = [i for i in range(1, len(slots)) if slots[i] is not None]
-    if chosen:
-        launches.append(_reduction_launch(rows, [slots[i] for i in chosen], [starts[i] for i in chosen]))
-    return launches
+    return Launch(apply_backward, tiles * shares, arguments, _map_constants(call, tile) | wants, _options(tile))
 
 
-def _calibrator_launch(call, grad_f, apply_rows, shares, apply_tiles, columns, offsets, workspace):
-    head, tile = call.head, tiling.calibrator_backward(call.head)
-    tiles = triton.cdiv(call.positions, tile.positions)
+def _calibrator_launch(call, grad_f, apply_rows):
+    tile = tiling.calibrator_backward(call.head)
+    offsets = call.parameter_offsets
+    tiles = -(-call.positions // tile.positions)
     programs = tiling.row_programs(tiles)
-    columns = 0 if apply_rows is None else columns
-    rows = torch.empty(programs, offsets[-1] + columns, **workspace)
+    apply_programs, columns = (0, 0) if apply_rows is None else apply_rows.shape
+    rows = _workspace(grad_f, programs, offsets[-1] + columns)
     arguments = (
         rows,
         grad_f,
@@ -223,77 +223,58 @@ def _calibrator_launch(call, grad_f, apply_rows, shares, apply_tiles, columns, o
         call.positions,
         grad_f.shape[2],
         tiles,
-        0 if apply_rows is None else apply_rows.shape[0],
+        apply_programs,
         *call.geometry,
-        shares,
+        grad_f.shape[0],
     )
     constants = {
-        "OUTPUTS": head.outputs,
+        "OUTPUTS": call.head.outputs,
         "APPLY_COLUMNS": columns,
         "OFFSETS": offsets,
-        **call.calibrator,
+        **call.constants,
         "P": tile.positions,
         "DEPTH": tile.depth,
     }
-    return Launch(calibrator_backward, programs, arguments, constants, options(tile)), rows
+    return Launch(calibrator_backward, programs, arguments, constants, _options(tile))
+
+
+def _row_starts(offsets, head, layers):
+    """Where each parameter begins in a row, in the order classifier, bias, *weights, *biases."""
+    apply = offsets[-1]
+    pairs = offsets[:-1] if len(offsets) > 1 else (0,) * (2 * layers)
+    return (apply, apply + head.out_channels * head.in_channels, *pairs[::2], *pairs[1::2])
 
 
 def _reduction_launch(rows, gradients, starts):
     sizes = tuple(gradient.numel() for gradient in gradients)
-    programs = sum(triton.cdiv(size, 64) for size in sizes)
-    arguments = (tuple(gradients), rows, rows.shape[0], rows.shape[1])
-    constants = {"COLUMNS": tuple(starts), "SIZES": sizes, "R": 16, "U": 64}
-    return Launch(sum_rows, programs, arguments, constants, {"num_warps": 4})
+    programs = sum(-(-size // SUM_ROWS["U"]) for size in sizes)
+    constants = {"COLUMNS": starts, "SIZES": sizes, **SUM_ROWS}
+    return Launch(sum_rows, programs, (gradients, rows, *rows.shape), constants, {"num_warps": 4, "num_stages": 1})
 
 
-def _tile_constants(tile):
-    return {"P": tile.positions, "S": tile.samples, "G": tile.classes, "T": tile.channels, "DEPTH": tile.depth}
+def _map_constants(call, tile):
+    return {
+        "MODULATES": call.head.modulates,
+        "C": call.head.in_channels,
+        "K": call.head.out_channels,
+        **call.constants,
+        "P": tile.positions,
+        "S": tile.samples,
+        "G": tile.classes,
+        "T": tile.channels,
+        "DEPTH": tile.depth,
+    }
 
 
-def options(tile):
+def _options(tile):
+    # Pipelining (num_stages) costs registers; Triton 3.10 turns fusion to FMA off unless it is asked for.
     return {"num_warps": tile.num_warps, "num_stages": 1, "enable_fp_fusion": True}
 
 
-def flat_positions(t):
-    """t (B, C, *spatial) and the stride from one position to the next; a copy where no single stride leads there."""
-    stride = position_stride(t)
-    if stride is None:
-        t = t.contiguous()
-        stride = 1
-    return t, stride
+def _workspace(like, *shape):
+    return torch.empty(shape, dtype=torch.float32, device=like.device)
 
 
-def position_stride(t):
-    """The stride between neighbours in the flattened positions of t (B, C, *spatial), None where there is none."""
-    stride, reach = None, None
-    for size, step in zip(reversed(t.shape[2:]), reversed(t.stride()[2:]), strict=True):
-        if size == 1:
-            continue
-        if stride is None:
-            stride = step
-        elif step != reach:
-            return None
-        reach = step * size
-    return 1 if stride is None else stride
-
-
-def empty_logits(x, out_channels):
-    """Unwritten logits in x's dtype, channels_last where x is so and not contiguous as well."""
-    shape = (x.shape[0], out_channels, *x.shape[2:])
-    last = x.dim() > 3 and not x.is_contiguous() and x.shape[1] > 1 and x.stride(1) == 1
-    channels_last = torch.channels_last if x.dim() == 4 else torch.channels_last_3d
-    return torch.empty(
-        shape, dtype=x.dtype, device=x.device, memory_format=channels_last if last else torch.contiguous_format
-    )
-
-
-def _is_flat(gradient):
-    return (
-        gradient.is_contiguous() or position_stride(gradient) is not None
-        if gradient.dim() > 3
-        else gradient.is_contiguous()
-    )
-
-
-def on_device(x):
+def on_device_of(x):
+    """Triton launches on the current device: make it the one that holds the features."""
     return torch.cuda.device(x.device) if x.is_cuda else nullcontext()

@@ -41,7 +41,7 @@ INTEGERS = (
 
 
 @triton.jit(do_not_specialize=INTEGERS)
-def forward_kernel(
+def apply_forward(
     logits,
     x,
     classifier,

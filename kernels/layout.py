@@ -1,0 +1,41 @@
+"""Features and logits as (B, C, N): where one stride leads from each position to the next, nothing is copied."""
+
+import torch
+
+
+def flat_positions(t):
+    """t (B, C, *spatial) and the stride from one position to the next; a contiguous copy where there is none."""
+    stride = position_stride(t)
+    return (t.contiguous(), 1) if stride is None else (t, stride)
+
+
+def position_stride(t):
+    """The stride between neighbours in the flattened positions of t (B, C, *spatial), None where there is none."""
+    stride, reach = None, None
+    for size, step in zip(reversed(t.shape[2:]), reversed(t.stride()[2:]), strict=True):
+        if size == 1:
+            continue
+        if stride is None:
+            stride = step
+        elif step != reach:
+            return None
+        reach = step * size
+    return 1 if stride is None else stride
+
+
+def empty_logits(x, out_channels):
+    """Unwritten logits (B, K, *spatial) in x's dtype, channels_last where x is so and not contiguous as well."""
+    channels_last = not x.is_contiguous() and x.shape[1] > 1 and x.stride(1) == 1
+    last = torch.channels_last if x.dim() == 4 else torch.channels_last_3d
+    return torch.empty(
+        (x.shape[0], out_channels, *x.shape[2:]),
+        dtype=x.dtype,
+        device=x.device,
+        memory_format=last if channels_last else torch.contiguous_format,
+    )
+
+
+def destination(gradient, is_features):
+    """Where a kernel can write a gradient: itself, or a contiguous stand-in for strides that kernels do not write."""
+    writable = position_stride(gradient) is not None if is_features else gradient.is_contiguous()
+    return gradient if writable else torch.empty_like(gradient, memory_format=torch.contiguous_format)

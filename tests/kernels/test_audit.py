@@ -1,0 +1,133 @@
+"""The audit passes the shipped kernels and catches a kernel that spills, one with an atomic, one with narrow loads."""
+
+import json
+import os
+
+import pytest
+import torch
+import triton
+import triton.language as tl
+
+from nerd_fast.kernels import audit
+from nerd_fast.kernels.launch import Launch
+
+pytestmark = pytest.mark.skipif(
+    os.environ.get("TRITON_INTERPRET") == "1", reason="the interpreter compiles nothing: needs TRITON_INTERPRET unset"
+)
+
+OPTIONS = {"num_warps": 4, "num_stages": 1, "enable_fp_fusion": True}
+
+
+@triton.jit
+def streams(out, x, batch, stride, N: tl.constexpr):
+    n = tl.arange(0, N)
+    for b in range(batch):
+        offset = tl.full([], 1, tl.int64) * b * stride
+        tl.store(out + offset + n, tl.load(x + offset + n) * 2)
+
+
+@triton.jit
+def streams_in_single_words(out, x, batch, stride, N: tl.constexpr):
+    n = tl.arange(0, N)
+    for b in range(batch):
+        offset = tl.full([], 1, tl.int64) * b * stride
+        tl.store(out + offset + n, tl.load(x + offset + n * stride) * 2)
+
+
+@triton.jit
+def spills(out, x, batch, stride, N: tl.constexpr):
+    rows = tl.arange(0, N)[:, None] * N + tl.arange(0, N)[None, :]
+    a = tl.load(x + rows)
+    for _ in range(batch):
+        a = tl.dot(a, a, input_precision="ieee")
+    tl.store(out + rows + tl.full([], 1, tl.int64) * stride * batch, a)
+
+
+@triton.jit
+def adds_atomically(out, x, batch, stride, N: tl.constexpr):
+    n = tl.arange(0, N)
+    for b in range(batch):
+        tl.atomic_add(out + n, tl.load(x + tl.full([], 1, tl.int64) * b * stride + n))
+
+
+@triton.jit
+def has_32_bit_offsets(out, x, batch, stride, N: tl.constexpr):
+    n = tl.arange(0, N)
+    for b in range(batch):
+        tl.store(out + b * stride + n, tl.load(x + b * stride + n) * 2)
+
+
+def breaches(kernel, n=1024, allowed=None):
+    memory = torch.empty(n, device="meta")
+    launch = Launch(kernel, 1, (memory, memory, 7, 4096), {"N": n}, OPTIONS)
+    allowed = allowed or audit.Budget(loaded=n * 4 // 128, stored=n * 4 // 128)
+    return " | ".join(audit.examine("planted", launch, 90, allowed).breaches)
+
+
+def test_a_sound_kernel_has_no_breach():
+    assert breaches(streams) == ""
+
+
+def test_narrow_loads_are_caught():
+    assert "in loads of 16 bytes" in breaches(streams_in_single_words)
+
+
+def test_a_spill_is_caught():
+    assert "bytes of stack" in breaches(spills, n=128, allowed=audit.Budget())
+
+
+def test_an_atomic_is_caught():
+    assert "atomic" in breaches(adds_atomically, allowed=audit.Budget())
+
+
+def test_32_bit_offsets_are_caught():
+    assert "64-bit" in breaches(has_32_bit_offsets)
+
+
+def test_exit_status_and_report_tell_a_breach(monkeypatch, tmp_path, capsys):
+    found = audit.Finding("head", "kernel", 90, 4, 255, 64, 0, {16: 64}, {}, 1, 0, 0, 0, True, ("64 bytes of stack",))
+
+    class InOrder:
+        def __init__(self, *_):
+            pass
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+        def map(self, function, *arguments):
+            return [[found]]
+
+    monkeypatch.setattr(audit, "ProcessPoolExecutor", InOrder)
+    assert audit.main(["--architectures", "90", "--json", str(tmp_path / "audit.json")]) == 1
+    assert "64 bytes of stack" in capsys.readouterr().out
+    assert json.loads((tmp_path / "audit.json").read_text())[0]["stack"] == 64
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("architecture", [75, 80, 90, 120])
+@pytest.mark.parametrize(
+    "configuration",
+    [
+        audit.Configuration(True, 16, 1, (32, 32)),
+        audit.Configuration(False, 16, 1, (32, 32), channels_last=True),
+        audit.Configuration(True, 32, 1, (64, 64)),
+    ],
+    ids=str,
+)
+def test_the_papers_kernels_are_within_budget(configuration, architecture):
+    findings = audit.examine_configuration(configuration, architecture)
+    assert [finding.kernel for finding in findings] == [
+        "apply_forward",
+        "apply_backward",
+        "calibrator_backward",
+        "sum_rows",
+    ]
+    assert not [(finding.kernel, finding.breaches) for finding in findings if finding.breaches]
+
+
+def test_every_paper_configuration_is_audited():
+    assert {(c.in_channels, c.hidden_channels) for c in audit.paper()} >= {(16, (32, 32)), (32, (64, 64))}
+    assert {c.out_channels for c in audit.everything()} >= {1, 8, 14}
