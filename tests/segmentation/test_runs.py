@@ -1,0 +1,89 @@
+"""The folder of a run: one writer, no run overwritten, no leftovers, options that come back."""
+
+import os
+import signal
+import time
+
+import pytest
+import yaml
+
+from nerd_fast.segmentation.config import TrainConfig
+from nerd_fast.segmentation.errors import UsageError
+from nerd_fast.segmentation.runs import LAST, open_run, read_config, write_config
+from tests.segmentation.runs_for_tests import in_child
+
+
+def hold(folder):
+    with open_run(folder):
+        (folder / "held").touch()
+        time.sleep(60)
+
+
+@pytest.fixture
+def holder(tmp_path):
+    """The process id of another process that writes to `tmp_path`."""
+    child = in_child(hold, tmp_path)
+    while not (tmp_path / "held").exists():
+        time.sleep(0.01)
+    yield child
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+
+
+def test_a_folder_in_use_is_refused_with_the_process_that_uses_it(tmp_path, holder):
+    with pytest.raises(UsageError, match=f"in use by process {holder} on {os.uname().nodename}"), open_run(tmp_path):
+        pass
+
+
+def test_the_lock_of_a_killed_process_does_not_stay(tmp_path):
+    child = in_child(hold, tmp_path)
+    while not (tmp_path / "held").exists():
+        time.sleep(0.01)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    with open_run(tmp_path):
+        pass
+
+
+def test_a_run_is_not_overwritten(tmp_path):
+    (tmp_path / LAST).touch()
+    with pytest.raises(UsageError, match="holds a run already"), open_run(tmp_path):
+        pass
+    with open_run(tmp_path, resume=True) as folder:
+        assert folder == tmp_path
+
+
+def test_what_a_killed_run_left_half_written_is_swept_up(tmp_path):
+    (tmp_path / ".123.partial.last.ckpt").touch()
+    (tmp_path / LAST).touch()
+    with open_run(tmp_path, resume=True):
+        assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", LAST]
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match="file/run: cannot be written"), open_run(tmp_path / "file" / "run"):
+        pass
+
+
+def test_options_come_back_as_they_were(tmp_path):
+    config = TrainConfig(data="data", out=str(tmp_path), head="nerdc", size=[240, 160], gradient_clip_val=1.0, lr=3e-4)
+    write_config(config, tmp_path)
+    assert TrainConfig(**read_config(tmp_path)) == config
+
+
+@pytest.mark.parametrize("content", ["epochs: [", "- a list", "epoch: 3", "7"])
+def test_options_that_are_none_are_refused(tmp_path, content):
+    (tmp_path / "config.yaml").write_text(content)
+    with pytest.raises(UsageError, match=r"config\.yaml"):
+        read_config(tmp_path)
+
+
+def test_there_is_nothing_to_resume_in_an_empty_folder(tmp_path):
+    with pytest.raises(UsageError, match="no run to resume"):
+        read_config(tmp_path)
+
+
+def test_the_configuration_is_yaml_that_train_reads(tmp_path):
+    write_config(TrainConfig(resume=True, override=True), tmp_path)
+    assert {"resume", "override"}.isdisjoint(yaml.safe_load((tmp_path / "config.yaml").read_text()))

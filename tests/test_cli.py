@@ -1,0 +1,138 @@
+"""The command line answers at once, names what is wrong in one message, and says so by its exit code."""
+
+import resource
+import subprocess
+import sys
+
+import pytest
+
+from nerd_fast import cli
+from nerd_fast.segmentation import errors
+from tests.segmentation.runs_for_tests import command
+
+
+def python(code):
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["evaluate", "--help"]])
+def test_help_imports_no_torch(arguments):
+    run = f"import sys\nfrom nerd_fast.cli import main\ntry: main({arguments})\nexcept SystemExit: pass"
+    result = python(f"{run}\nassert 'torch' not in sys.modules, 'torch'")
+    assert result.returncode == 0, result.stderr
+    assert "usage: nerd-fast" in result.stdout
+
+
+def test_help_answers_within_half_a_second():
+    """Of processor time, for on a busy machine the clock counts other processes too."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert python("from nerd_fast.cli import main; main(['--help'])").returncode == 0
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.5
+
+
+def test_help_lists_every_command():
+    code, printed, _ = command("--help")
+    assert code == 0
+    for name, (text, *_) in cli.COMMANDS.items():
+        assert f"{name} " in printed
+        assert text in printed
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["segment"],
+        ["train", "--head", "linear"],
+        ["train", "--epochs", "many"],
+        ["train", "--size", "240"],
+        ["train", "--unknown", "1"],
+        ["train", "--config", "no-such.yaml"],
+        ["train"],
+        ["train", "--data", "somewhere"],
+        ["train", "--data", "somewhere", "--out", "run", "--epochs", "0"],
+        ["train", "--resume"],
+        ["evaluate", "--run", "run"],
+        ["predict", "--run", "run"],
+    ],
+)
+def test_usage_errors_exit_with_2_and_no_traceback(arguments, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, _, message = command(*arguments)
+    assert code == 2
+    assert "Traceback" not in message
+    assert message.strip()
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (errors.UsageError("what"), 2),
+        (errors.DataError("what"), 3),
+        (errors.CheckpointError("what"), 4),
+        (errors.NonFiniteError("what"), 5),
+        (errors.Interrupted(2), 130),
+        (errors.Interrupted(15), 143),
+        (KeyboardInterrupt(), 130),
+    ],
+)
+def test_each_kind_of_error_has_its_exit_code(error, code, monkeypatch):
+    def fail():
+        raise error
+
+    monkeypatch.setattr("nerd_fast.doctor.run", fail)
+    found, _, message = command("doctor")
+    assert found == code
+    assert "Traceback" not in message
+
+
+def test_debug_shows_the_traceback(monkeypatch):
+    def fail():
+        raise errors.DataError("what")
+
+    monkeypatch.setattr("nerd_fast.doctor.run", fail)
+    with pytest.raises(errors.DataError):
+        command("--debug", "doctor")
+
+
+def test_a_missing_package_is_named_with_what_to_install(monkeypatch):
+    def fail():
+        raise ModuleNotFoundError("No module named 'monai'", name="monai")
+
+    monkeypatch.setattr("nerd_fast.doctor.run", fail)
+    code, _, message = command("doctor")
+    assert code == 2
+    assert "nerd-fast doctor needs monai: pip install 'nerd-fast[train]'" in message
+
+
+def parse(*arguments):
+    return cli._parse_options("train", "config:TrainConfig", [str(argument) for argument in arguments])
+
+
+def test_options_as_the_readme_gives_them():
+    config = parse(
+        "--data", "d", "--channels", "FLAIR", "T1", "--label", "lesion", "--size", 160, 224, "--filters", 512
+    )
+    assert (config.channels, config.size, config.filters) == (["FLAIR", "T1"], [160, 224], [32, 64, 128, 256, 512])
+
+
+def test_options_after_a_file_win_over_it(tmp_path):
+    (tmp_path / "options.yaml").write_text("epochs: 3\nflip: true\nsize: [32, 48]\nchannels: [T1]\n")
+    config = parse("--config", tmp_path / "options.yaml", "--no-flip", "--epochs", 4)
+    assert (config.epochs, config.flip, config.size, config.channels) == (4, False, [32, 48], ["T1"])
+
+
+def test_an_unknown_option_in_a_file_is_refused(tmp_path):
+    (tmp_path / "options.yaml").write_text("epoch: 3\n")
+    code, _, message = command("train", "--config", tmp_path / "options.yaml")
+    assert code == 2
+    assert "epoch" in message
+
+
+def test_doctor_says_what_is_here():
+    code, printed, _ = command("doctor")
+    assert code == 0
+    for word in ("torch", "triton", "CPU", "GPU", "head:"):
+        assert word in printed
