@@ -96,6 +96,7 @@ def measure(heads, device, effort, batch=None):
         row = _row(head, whole, batch, error)
         rows.append(row)
         if error <= LOSS_TOLERANCE:
+            step.optimizer.zero_grad(set_to_none=True)  # the last step's gradients are none of this one's memory
             row["memory_mib"] = round(memory.peak_bytes(step, device) / 2**20, 2)
             steps[number] = _timed(step)
             if not whole:
