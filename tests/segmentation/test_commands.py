@@ -1,0 +1,339 @@
+"""train, evaluate, predict and verify from the command line, on good data and on bad."""
+
+import csv
+import gzip
+import json
+import shutil
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+
+from tests.segmentation.runs_for_tests import arguments, command, tiny_data, weights_of
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return tiny_data(tmp_path_factory.mktemp("commands") / "data")
+
+
+@pytest.fixture(scope="module")
+def run(data, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("commands") / "run"
+    code, _, message = command(*arguments(data, folder, epochs=1, head="nerdm"))
+    assert code == 0, message
+    return folder
+
+
+@pytest.fixture
+def copy(data, tmp_path):
+    """A copy of the data, to be damaged."""
+    return shutil.copytree(data, tmp_path / "copy")
+
+
+@pytest.fixture
+def copied_run(run, tmp_path):
+    return shutil.copytree(run, tmp_path / "copied run")
+
+
+def refused(code, *words, leaves=None, says=()):
+    """Run a command, and check its exit code, that it says one thing without traceback, and that nothing is left."""
+    found, _, message = command(*words)
+    assert found == code, message
+    assert "Traceback" not in message
+    for word in says:
+        assert str(word) in message
+    if leaves is not None:
+        assert not [path for path in leaves.glob("**/*") if path.is_file() and path.name != ".lock"]
+
+
+def test_evaluate_writes_a_row_for_each_case_and_a_summary(run, data, tmp_path):
+    code, printed, _ = command(
+        "evaluate", "--run", run, "--data", data, "--subset", "train", "--out", tmp_path / "m.json"
+    )
+    assert code == 0
+    assert "dice" in printed
+    with open(tmp_path / "m.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    content = json.loads((tmp_path / "m.json").read_text())
+    assert [row["case"] for row in rows] == ["case01", "case02"] == [case["case"] for case in content["cases"]]
+    assert content["header"]["head"] == "nerdm"
+    assert content["summary"]["dice"]["mean"] == pytest.approx(np.mean([float(row["dice"]) for row in rows]))
+
+
+def test_label_outside_of_the_crop_counts_as_missed_unless_told_otherwise(data, tmp_path):
+    """A network whose every pixel is lesion: in the crop it misses nothing, in the volume what the crop cut off."""
+    command(*arguments(data, tmp_path / "run", epochs=1, size=[16, 16]))
+    path = tmp_path / "run" / "best.ckpt"
+    checkpoint = torch.load(path, weights_only=True)
+    checkpoint["state_dict"]["network.final_conv.bias"].fill_(1e6)
+    torch.save(checkpoint, path)
+    scores = {}
+    for crop in ("--score-in-crop", "--no-score-in-crop"):
+        out = tmp_path / f"{crop}.json"
+        assert command("evaluate", "--run", tmp_path / "run", "--data", data, "--out", out, crop)[0] == 0
+        scores[crop] = json.loads(out.read_text())["cases"][0]
+    lost = scores["--score-in-crop"]["label_voxels_lost"]
+    assert lost > 0
+    truth = nib.load(data / "case04" / "lesion.nii.gz").get_fdata()
+    voxel = np.prod(nib.load(data / "case04" / "lesion.nii.gz").header.get_zooms()) / 1000
+    assert scores["--no-score-in-crop"]["truth_ml"] == pytest.approx(truth.sum() * voxel, rel=1e-4)
+    assert scores["--score-in-crop"]["truth_ml"] == pytest.approx((truth.sum() - lost) * voxel, rel=1e-4)
+    assert scores["--score-in-crop"]["dice"] > scores["--no-score-in-crop"]["dice"]
+
+
+def test_predict_writes_masks_in_the_geometry_of_the_input(run, data, tmp_path):
+    code, printed, _ = command("predict", "--run", run, "--input", data / "case04", "--out", tmp_path)
+    assert code == 0
+    source, mask = nib.load(data / "case04" / "FLAIR.nii.gz"), nib.load(tmp_path / "case04.nii.gz")
+    assert str(tmp_path / "case04.nii.gz") in printed
+    assert mask.shape == source.shape
+    assert mask.get_data_dtype() == np.uint8
+    np.testing.assert_array_equal(mask.affine, source.affine)
+    for code in ("sform_code", "qform_code"):
+        assert mask.header[code] == source.header[code]
+
+
+def test_predict_of_a_data_set_is_predict_of_its_cases(run, data, tmp_path):
+    assert command("predict", "--run", run, "--input", data, "--out", tmp_path, "--flips")[0] == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"case0{number}.nii.gz" for number in (1, 2, 3, 4)]
+
+
+def test_predict_takes_a_single_image_for_a_network_of_one_channel(data, tmp_path):
+    command(*arguments(data, tmp_path / "run", epochs=1, channels=["FLAIR"]))
+    words = ("predict", "--run", tmp_path / "run", "--out", tmp_path / "masks", "--input")
+    image = data / "case04" / "FLAIR.nii.gz"
+    shutil.copy(image, tmp_path / "patient.nii.gz")
+    assert command(*words, image, tmp_path / "patient.nii.gz")[0] == 0
+    masks = [nib.load(tmp_path / "masks" / name).get_fdata() for name in ("case04.nii.gz", "patient.nii.gz")]
+    np.testing.assert_array_equal(*masks)
+
+
+def test_predict_refuses_a_single_image_where_more_channels_are_read(run, data, tmp_path):
+    words = ("predict", "--run", run, "--out", tmp_path / "masks", "--input", data / "case04" / "FLAIR.nii.gz")
+    refused(2, *words, leaves=tmp_path / "masks", says=["FLAIR, T1"])
+
+
+def test_predict_refuses_two_cases_of_one_name(run, data, tmp_path):
+    words = ("predict", "--run", run, "--out", tmp_path, "--input", data / "case04", data)
+    refused(2, *words, leaves=tmp_path, says=["case04"])
+
+
+def missing(folder):
+    (folder / "case01" / "T1.nii.gz").unlink()
+
+
+def truncated(folder):
+    path = folder / "case01" / "T1.nii.gz"
+    path.write_bytes(path.read_bytes()[:-200])
+
+
+def bit_flipped(folder):
+    path = folder / "case01" / "T1.nii.gz"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 8
+    path.write_bytes(content)
+
+
+def lying(folder):
+    path = folder / "case01" / "T1.nii.gz"
+    content = bytearray(gzip.decompress(path.read_bytes()))
+    content[42:48] = np.array([4000, 4000, 12], dtype="<i2").tobytes()
+    path.write_bytes(gzip.compress(bytes(content)))
+
+
+def replace(folder, name, change):
+    path = folder / "case01" / f"{name}.nii.gz"
+    image = nib.load(path)
+    array, affine = change(np.asanyarray(image.dataobj), image.affine.copy())
+    nib.save(nib.Nifti1Image(array, affine), path)
+
+
+def flat(folder):
+    replace(folder, "T1", lambda array, affine: (array[..., 0], affine))
+
+
+def four_dimensional(folder):
+    replace(folder, "T1", lambda array, affine: (np.stack([array, array], -1), affine))
+
+
+def coloured(folder):
+    kind = np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")])
+    replace(folder, "T1", lambda array, affine: (np.zeros(array.shape, kind), affine))
+
+
+def complex_valued(folder):
+    replace(folder, "T1", lambda array, affine: (array.astype(np.complex64), affine))
+
+
+def mismatched_shape(folder):
+    replace(folder, "T1", lambda array, affine: (array[:-1], affine))
+
+
+def mismatched_affine(folder):
+    replace(folder, "lesion", lambda array, affine: (array, affine + np.diag([0.5, 0, 0, 0])))
+
+
+def undeclared_label(folder):
+    replace(folder, "lesion", lambda array, affine: ((array * 3).astype(np.uint8), affine))
+
+
+def not_finite(folder):
+    replace(folder, "T1", lambda array, affine: (np.where(array > 500, np.nan, array).astype(np.float32), affine))
+
+
+def split_of(folder, train):
+    (folder / "split.json").write_text(json.dumps({"train": train, "val": ["case03"], "test": ["case04"]}))
+
+
+def absent_in_split(folder):
+    split_of(folder, ["case01", "case09"])
+
+
+def twice_in_split(folder):
+    split_of(folder, ["case01", "case03"])
+
+
+def no_training_case(folder):
+    split_of(folder, [])
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (missing, "T1.nii.gz"),
+        (truncated, "T1.nii.gz"),
+        (bit_flipped, "T1.nii.gz"),
+        (lying, "T1.nii.gz"),
+        (flat, "T1.nii.gz"),
+        (four_dimensional, "4-D"),
+        (coloured, "T1.nii.gz"),
+        (complex_valued, "T1.nii.gz"),
+        (mismatched_shape, "shape"),
+        (mismatched_affine, "lesion.nii.gz"),
+        (undeclared_label, "lesion.nii.gz"),
+        (not_finite, "NaN"),
+        (absent_in_split, "case09"),
+        (twice_in_split, "case03"),
+        (no_training_case, "no training case"),
+    ],
+    ids=lambda value: getattr(value, "__name__", None),
+)
+def test_bad_data_is_refused_before_training_and_leaves_nothing(copy, tmp_path, damage, says):
+    damage(copy)
+    words = arguments(copy, tmp_path / "run", channels=["FLAIR", "T1"], label="lesion")
+    refused(3, *words, leaves=tmp_path / "run", says=[says])
+
+
+@pytest.mark.parametrize("damage", [missing, truncated, not_finite, undeclared_label])
+def test_verify_reports_and_exits_with_3(copy, tmp_path, damage):
+    damage(copy)
+    words = (
+        "verify",
+        "--data",
+        copy,
+        "--channels",
+        "FLAIR",
+        "T1",
+        "--label",
+        "lesion",
+        "--out",
+        tmp_path / "report.json",
+    )
+    code, printed, _ = command(*words)
+    assert code == 3
+    assert "case01" in printed
+    assert json.loads((tmp_path / "report.json").read_text())["ok"] is False
+
+
+def test_verify_of_good_data_exits_with_0(data):
+    code, printed, _ = command("verify", "--data", data, "--size", 32, 32)
+    assert code == 0
+    assert "ready" in printed
+
+
+def test_a_data_folder_that_is_not_there_is_named(tmp_path):
+    refused(3, *arguments(tmp_path / "nowhere", tmp_path / "run"), leaves=tmp_path, says=["nowhere"])
+
+
+def test_an_unknown_layout_is_a_usage_error(data, tmp_path):
+    refused(2, *arguments(data, tmp_path / "run", layout="folders"), leaves=tmp_path, says=["--layout"])
+
+
+@pytest.mark.parametrize(("content", "code"), [(b"", 4), (b"PK\x03\x04 no archive", 4), (None, 4)])
+def test_a_checkpoint_that_cannot_be_used_exits_with_4(copied_run, data, tmp_path, content, code):
+    path = copied_run / "best.ckpt"
+    path.write_bytes(path.read_bytes()[:-100] if content is None else content)
+    words = ("predict", "--run", copied_run, "--input", data / "case04", "--out", tmp_path / "masks")
+    refused(code, *words, leaves=tmp_path / "masks", says=[path])
+
+
+def test_a_hostile_checkpoint_exits_with_4_and_does_not_run(copied_run, data, tmp_path):
+    class Attack:
+        def __reduce__(self):
+            return exec, (f"open({str(tmp_path / 'ran')!r}, 'w')",)
+
+    torch.save(Attack(), copied_run / "last.ckpt")
+    refused(4, *arguments(data, copied_run, epochs=1, head="nerdm", resume=True), says=["last.ckpt"])
+    assert not (tmp_path / "ran").exists()
+
+
+def test_weights_with_nan_exit_with_5_and_leave_no_mask(copied_run, data, tmp_path):
+    path = copied_run / "best.ckpt"
+    checkpoint = torch.load(path, weights_only=True)
+    checkpoint["state_dict"]["network.final_conv.bias"].fill_(torch.nan)
+    torch.save(checkpoint, path)
+    words = ("predict", "--run", copied_run, "--input", data / "case04", "--out", tmp_path / "masks")
+    refused(5, *words, leaves=tmp_path / "masks", says=["final_conv.bias"])
+
+
+def test_training_that_diverges_exits_with_5_and_keeps_its_checkpoint(data, tmp_path):
+    refused(5, *arguments(data, tmp_path, lr=1e30, epochs=3), says=["learning rate 1e+30", "not finite"])
+    assert weights_of(tmp_path / "last.ckpt")
+
+
+def test_an_existing_run_is_refused_and_stays(copied_run, data):
+    before = weights_of(copied_run / "last.ckpt")
+    refused(2, *arguments(data, copied_run, epochs=1), says=["--resume"])
+    assert weights_of(copied_run / "last.ckpt") == before
+
+
+def test_resume_takes_its_options_from_the_run(copied_run):
+    code, _, message = command("train", "--out", copied_run, "--resume")
+    assert code == 0, message
+
+
+def test_resume_with_other_options_is_refused_with_the_difference(copied_run):
+    refused(2, "train", "--out", copied_run, "--resume", "--lr", "0.5", says=["lr: 0.001 -> 0.5", "--override"])
+
+
+def test_resume_with_other_options_goes_on_when_told_to(copied_run):
+    code, printed, _ = command("train", "--out", copied_run, "--resume", "--epochs", "2", "--override")
+    assert code == 0
+    assert "epoch   2/2" in printed
+
+
+def test_resume_with_changed_data_is_refused_with_the_file(copied_run, copy):
+    replace(copy, "T1", lambda array, affine: (array + 1, affine))
+    refused(3, "train", "--out", copied_run, "--resume", "--data", copy, says=["case01/T1.nii.gz has changed"])
+
+
+def test_evaluate_refuses_a_data_set_without_the_cases_of_the_run(run, copy):
+    shutil.rmtree(copy / "case04")
+    (copy / "split.json").unlink()
+    refused(3, "evaluate", "--run", run, "--data", copy, says=["case04"])
+
+
+def test_a_folder_that_cannot_be_written_is_a_usage_error(run, data, tmp_path):
+    (tmp_path / "file").touch()
+    refused(2, *arguments(data, tmp_path / "file" / "run"), says=["cannot be written"])
+    words = ("predict", "--run", run, "--input", data / "case04", "--out", tmp_path / "file" / "masks")
+    refused(2, *words, says=["cannot be written"])
+
+
+def test_an_absent_device_is_a_usage_error(run, data, tmp_path):
+    if torch.cuda.is_available():
+        pytest.skip("a GPU is here")
+    words = ("predict", "--run", run, "--input", data / "case04", "--out", tmp_path, "--accelerator", "gpu")
+    refused(2, *words, leaves=tmp_path, says=["--accelerator"])
