@@ -34,6 +34,11 @@ COMMANDS = {
         "study_options:ReproduceOptions",
         "segmentation.reproduce:run",
     ),
+    "diagnose": (
+        "how the last features of runs depend on position",
+        "study_options:DiagnoseOptions",
+        "segmentation.diagnosis:run",
+    ),
     "demo": ("synthetic data, three networks, their table and figures", "config:DemoOptions", "segmentation.demo:run"),
 }
 

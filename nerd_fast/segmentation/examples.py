@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from nerd_fast.segmentation.commands import load_run
+from nerd_fast.segmentation.errors import DataError
 from nerd_fast.segmentation.figures import overlay_figure
 from nerd_fast.segmentation.inference import predict_mask
-from nerd_fast.segmentation.loading import prepare
+from nerd_fast.segmentation.loading import find_data, prepare
 from nerd_fast.segmentation.regions import choose_slice, missed, over_segmented
 
 KINDS = {"missed": ("missed", missed), "over_segmented": ("over", over_segmented)}
@@ -37,6 +38,27 @@ def load_networks(runs, *, checkpoint="best", accelerator="auto"):
         networks[name], _, found, _ = load_run(options)
         data = data or found
     return networks, data
+
+
+def cases_of_run(options, data, names):
+    """The cases of these names in `options.data`, read as those of the run were; `data` is its `RunData`.
+
+    Raises DataError where one is missing or there is no name at all.
+    """
+    dataset = find_data(
+        Namespace(
+            data=options.data,
+            layout=options.layout,
+            channels=data.channels,
+            label=data.label,
+            label_values=data.label_values,
+        )
+    )
+    missing = sorted(set(names) - set(dataset.names))
+    if missing or not names:
+        found = f"no case {', '.join(missing)}" if missing else "no case in the subset"
+        raise DataError(f"{options.data}: {found}; expected the data that the run was trained on")
+    return dataset.subset(names)
 
 
 def worst_slices(networks, cases, data, *, threshold=0.5, flips=False):

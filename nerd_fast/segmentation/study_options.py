@@ -74,3 +74,18 @@ class ReproduceOptions:
     compile: bool = as_in(TrainConfig, "compile")
     data_on_device: bool = as_in(TrainConfig, "data_on_device")
     num_workers: int = as_in(TrainConfig, "num_workers")
+
+
+@dataclass
+class DiagnoseOptions:
+    """How the last features of runs depend on position: the paper's Fig. 2 as maps, profiles and one number."""
+
+    run: list[str] = option([], "folders of trained runs, such as a U-Net's and a NeRDm's")
+    data: str | None = as_in(TrainConfig, "data")
+    out: str | None = option(None, "folder of numbers and figures (default: diagnosis in the folder of the first run)")
+    layout: str = as_in(TrainConfig, "layout")
+    subset: Literal["train", "val", "test", "all"] = option("test", "which cases of the split of the first run")
+    margin: int = option(32, "pixels cut off each side to see what a nearer border does: a multiple of 16, 0 for no")
+    checkpoint: Literal["best", "last"] = as_in(EvaluateOptions, "checkpoint")
+    batch_size: int = option(8, "slices at once")
+    accelerator: str = as_in(EvaluateOptions, "accelerator")
