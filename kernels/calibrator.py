@@ -142,10 +142,9 @@ def _second_layer(
     inside = outputs < HIDDEN[1]
     z = tl.load(biases[1] + outputs, mask=inside, other=0.0).to(tl.float32)[None, :]
     z = tl.broadcast_to(z, [v[0].shape[0], OUT])
-    STEP: tl.constexpr = min(DEPTH, IN)
-    for start in range(0, HIDDEN[0], STEP):
-        h = first_layer(v, start + tl.arange(0, STEP), weights[0], biases[0], HIDDEN[0], SPATIAL_DIMS)
-        w = _columns_transposed(weights[1], outputs, inside, start, HIDDEN[0], STEP)
+    for start in range(0, IN, DEPTH):
+        h = first_layer(v, start + tl.arange(0, DEPTH), weights[0], biases[0], HIDDEN[0], SPATIAL_DIMS)
+        w = _columns_transposed(weights[1], outputs, inside, start, HIDDEN[0], DEPTH)
         z = tl.dot(activate(h, ACTIVATION), w, z, input_precision=PRECISION)
     return z
 

@@ -106,17 +106,18 @@ def calibrator_backward(
             )
             _add_bias(row + OFFSETS[2 * LAST + 3], d, outputs, OUTPUTS, started)
         for i in tl.static_range(LAST, 0, -1):
-            d_z = activation_backward(d_h, zs[i], ACTIVATION)
-            d_h = tl.zeros_like(zs[i - 1])
-            h = activate(zs[i - 1], ACTIVATION)
-            STEP: tl.constexpr = min(DEPTH, PADDED[i])
-            for step in range(0, PADDED[i] // STEP):
-                outputs = step * STEP + tl.arange(0, STEP)
-                d = columns(d_z, step, STEP)
-                d_h = _through_layer(
-                    d, d_h, h, outputs, HIDDEN[i], weights[i], row + OFFSETS[2 * i], HIDDEN[i - 1], started, PRECISION
-                )
-                _add_bias(row + OFFSETS[2 * i + 1], d, outputs, HIDDEN[i], started)
+            d_h = _hidden_layer(
+                row + OFFSETS[2 * i],
+                row + OFFSETS[2 * i + 1],
+                activation_backward(d_h, zs[i], ACTIVATION),
+                activate(zs[i - 1], ACTIVATION),
+                weights[i],
+                HIDDEN[i],
+                HIDDEN[i - 1],
+                started,
+                DEPTH,
+                PRECISION,
+            )
         d_z = activation_backward(d_h, zs[0], ACTIVATION)
         _first_layer(
             row, row + OFFSETS[1], d_z, v, extent_d, extent_h, extent_w, HIDDEN[0], SPATIAL_DIMS, SCALE, started
@@ -133,7 +134,7 @@ def _output_gradient(grad_f, p, positions, outputs, OUTPUTS: tl.constexpr, width
     mask = (outputs < OUTPUTS)[None, :] & (p < positions)[:, None]
     d = tl.load(pointers, mask=mask, other=0.0)
     for _ in range(1, shares):
-        pointers += width * OUTPUTS
+        pointers += width.to(tl.int64) * OUTPUTS
         d += tl.load(pointers, mask=mask, other=0.0)
     return d
 
@@ -149,6 +150,29 @@ def _through_layer(
     _add(row + offset, tl.dot(tl.trans(d), h, input_precision=PRECISION), inside, started)
     w = tl.load(weight + offset, mask=inside, other=0.0).to(tl.float32)
     return tl.dot(d, w, d_h, input_precision=PRECISION)
+
+
+@triton.jit
+def _hidden_layer(
+    row,
+    bias_row,
+    d,
+    h,
+    weight,
+    OUT: tl.constexpr,
+    IN: tl.constexpr,
+    started,
+    DEPTH: tl.constexpr,
+    PRECISION: tl.constexpr,
+):
+    """Adds the gradients of a layer from d (P, padded OUT) and its input h (P, padded IN); returns h's gradient."""
+    d_h = tl.zeros_like(h)
+    for step in range(0, d.shape[1] // DEPTH):
+        outputs = step * DEPTH + tl.arange(0, DEPTH)
+        d_h = _through_layer(columns(d, step, DEPTH), d_h, h, outputs, OUT, weight, row, IN, started, PRECISION)
+    units = tl.arange(0, d.shape[1])
+    _add(bias_row + units, tl.sum(d, 0), units < OUT, started)
+    return d_h
 
 
 @triton.jit

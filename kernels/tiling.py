@@ -26,6 +26,10 @@ class Head:
     def padded(self):
         return tuple(padded(width) for width in self.hidden_channels)
 
+    @property
+    def widest(self):
+        return max(self.padded)
+
 
 @dataclass(frozen=True)
 class Tile:
@@ -54,6 +58,9 @@ DEPTH = 16
 # on sm_80 and 87 on sm_90; 64 positions with 4 warps take 164 and 168, which halves the programs on a multiprocessor.
 POSITIONS = 32
 
+# Beyond this hidden width 4 warps spill: 168 bytes in the backward of a head of 64 channels and 3 classes at 128.
+WIDE = 64
+
 # Classes times channels times positions in registers. The backward keeps W(v) and dW(v): NeRDc with 14 classes
 # and 32 channels spills 72 bytes on sm_80 at 8,192 with 8 warps, and nothing at 4,096 with 4.
 MAP_BACKWARD = 4096
@@ -67,9 +74,9 @@ def forward(head):
     positions = POSITIONS if channels <= 64 else 16
     if head.modulates:
         classes = min(classes, 4)  # y is kept and w is read again: 128 registers at 4 classes, 254 at 16
-        warps = 4 if channels <= 32 else 8
+        warps = 4 if channels <= 32 and head.widest <= WIDE else 8
     else:
-        warps = 4 if classes == 1 and channels <= 32 else 8
+        warps = 4 if classes == 1 and channels <= 32 and head.widest <= WIDE else 8
         classes = min(classes, max(1, MAP_FORWARD // (positions * channels)))
     return Tile(positions, 1, classes, channels, DEPTH, warps).samples_within(16)
 
@@ -78,12 +85,15 @@ def apply_backward(head):
     classes = power_of_two(head.out_channels)
     positions = POSITIONS if classes <= 32 else 16
     channels = min(padded(head.in_channels), 64, MAP_BACKWARD // (positions * classes))
-    return Tile(positions, 1, classes, channels, DEPTH, 4).samples_within(16)
+    return Tile(positions, 1, classes, channels, DEPTH, 4 if head.widest <= WIDE else 8).samples_within(16)
 
 
 def calibrator_backward(head):
-    """32 positions and 8 warps: 228 registers on sm_80 with hidden (64, 64), where 4 warps take 254."""
-    return Tile(POSITIONS, 1, 1, 1, DEPTH, 8)
+    """32 positions and 8 warps: 228 registers on sm_80 with hidden (64, 64), where 4 warps take 254.
+
+    Four layers of width 128 take 58 KiB of shared memory at 32 positions, more than sm_75 gives.
+    """
+    return Tile(POSITIONS if sum(head.padded) <= 256 else 16, 1, 1, 1, DEPTH, 8)
 
 
 def power_of_two(size):
