@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, replace
 
 from nerd_fast.segmentation.errors import CheckpointError, DataError, UsageError
 from nerd_fast.segmentation.layouts import find_cases
+from nerd_fast.segmentation.runs import is_first_process
 from nerd_fast.segmentation.slices import largest_size, prepare_case
 from nerd_fast.segmentation.splits import hash_files, load_split, make_split
 
@@ -58,7 +59,8 @@ def find_data(options):
         raise UsageError(f"--layout: {error}") from error
     if options.label_values:
         dataset = replace(dataset, label_values=tuple(options.label_values))
-    print(dataset.describe(), file=sys.stderr)
+    if is_first_process():
+        print(dataset.describe(), file=sys.stderr)
     return dataset
 
 

@@ -36,6 +36,17 @@ class Segmenter(pl.LightningModule):
     def forward(self, images):
         return self.network(images.contiguous(memory_format=CHANNELS_LAST))
 
+    def on_train_start(self):
+        # A resumed optimizer has the rates of its checkpoint; those of the configuration count, after --override too.
+        optimizer, schedule = self.optimizers().optimizer, self.lr_schedulers()
+        schedule.base_lrs = [self.config.lr] * len(optimizer.param_groups)
+        for group, rule in zip(optimizer.param_groups, schedule.lr_lambdas, strict=True):
+            group.update(
+                lr=self.config.lr * rule(schedule.last_epoch),
+                initial_lr=self.config.lr,
+                weight_decay=self.config.weight_decay,
+            )
+
     def on_train_batch_start(self, batch, number):
         if self.config.dropout:
             torch.manual_seed(step_seed(self.config.seed, self.current_epoch, number))

@@ -75,3 +75,14 @@ def log_of(folder):
     """The columns of metrics.csv that do not depend on the clock."""
     rows = (Path(folder) / "metrics.csv").read_text(encoding="utf-8").splitlines()
     return [row.split(",")[:6] for row in rows]
+
+
+def train_silently(config):
+    """Train, in a process of its own, without a word."""
+    from nerd_fast.segmentation.commands import train
+
+    with open(os.devnull, "w", encoding="utf-8") as nowhere:
+        os.dup2(nowhere.fileno(), 1)
+        os.dup2(nowhere.fileno(), 2)
+    torch.set_num_threads(1)
+    train(config)
