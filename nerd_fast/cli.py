@@ -39,6 +39,11 @@ COMMANDS = {
         "study_options:DiagnoseOptions",
         "segmentation.diagnosis:run",
     ),
+    "export": (
+        "weights as safetensors, and a program that runs without this package",
+        "study_options:ExportOptions",
+        "segmentation.export:run",
+    ),
     "demo": ("synthetic data, three networks, their table and figures", "config:DemoOptions", "segmentation.demo:run"),
 }
 

@@ -89,3 +89,15 @@ class DiagnoseOptions:
     checkpoint: Literal["best", "last"] = as_in(EvaluateOptions, "checkpoint")
     batch_size: int = option(8, "slices at once")
     accelerator: str = as_in(EvaluateOptions, "accelerator")
+
+
+@dataclass
+class ExportOptions:
+    """Weights as safetensors, and a torch.export program that needs neither Triton nor this package."""
+
+    run: str | None = as_in(EvaluateOptions, "run")
+    out: str | None = option(None, "folder of model.safetensors, config.json and model.pt2")
+    checkpoint: Literal["best", "last"] = as_in(EvaluateOptions, "checkpoint")
+    size: list[int] | None = option(
+        None, "rows and columns of the program's slices (default: those of the run)", nargs=2
+    )
