@@ -39,6 +39,7 @@ COMMANDS = {
         "study_options:DiagnoseOptions",
         "segmentation.diagnosis:run",
     ),
+    "report": ("one HTML file about evaluated runs", "study_options:ReportOptions", "segmentation.report:run"),
     "export": (
         "weights as safetensors, and a program that runs without this package",
         "study_options:ExportOptions",

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from nerd_fast.segmentation.commands import load_run
-from nerd_fast.segmentation.errors import DataError
+from nerd_fast.segmentation.errors import DataError, UsageError
 from nerd_fast.segmentation.figures import overlay_figure
 from nerd_fast.segmentation.inference import predict_mask
 from nerd_fast.segmentation.loading import find_data, prepare
@@ -31,12 +31,22 @@ class Example:
 
 
 def load_networks(runs, *, checkpoint="best", accelerator="auto"):
-    """{name: network} and the `RunData` of the first of the runs, {name: folder}."""
+    """{name: network} of the runs {name: folder}, and their common `RunData`.
+
+    Raises CheckpointError for a run that cannot be read, UsageError for runs of different data: one preparation of a
+    scan could not serve them all.
+    """
     networks, data = {}, None
     for name, folder in runs.items():
         options = Namespace(run=folder, checkpoint=checkpoint, accelerator=accelerator)
         networks[name], _, found, _ = load_run(options)
         data = data or found
+        if lines := found.differences(data):
+            raise UsageError(
+                f"--run: {folder} was not trained on the data of {next(iter(runs.values()))}:\n  "
+                + "\n  ".join(lines)
+                + "\nCompare runs of the same data, split and slice size"
+            )
     return networks, data
 
 

@@ -101,3 +101,16 @@ class ExportOptions:
     size: list[int] | None = option(
         None, "rows and columns of the program's slices (default: those of the run)", nargs=2
     )
+
+
+@dataclass
+class ReportOptions:
+    """One HTML file about one or several evaluated runs, with everything in it: tables, curves, overlays, maps."""
+
+    run: list[str] = option([], "folders of trained and evaluated runs; the first is what the others are compared with")
+    out: str | None = option(None, "the HTML file")
+    data: str | None = option(None, "folder of the data set (default: the one that the first run was trained on)")
+    layout: str = as_in(TrainConfig, "layout")
+    subset: Literal["train", "val", "test"] = option("test", "which evaluation of the runs")
+    checkpoint: Literal["best", "last"] = as_in(EvaluateOptions, "checkpoint")
+    accelerator: str = as_in(EvaluateOptions, "accelerator")
