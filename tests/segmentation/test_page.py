@@ -61,7 +61,7 @@ def test_every_text_is_escaped(picture):
     ]
     text = page(HOSTILE, HOSTILE, [(HOSTILE, "".join(parts))])
     assert "<script" not in text
-    assert text.count(ESCAPED) == 12 + 5, the page having its title twice and each heading linked
+    assert text.count(ESCAPED) == 12 + 5, "the page has its title twice, its lead, and a heading that is linked to"
     assert_sound(text)
 
 
