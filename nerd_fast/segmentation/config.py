@@ -88,6 +88,8 @@ class TrainConfig(DataOptions):
             _require(getattr(self, name) > 0, name, getattr(self, name), "a number above 0")
         for name in ("weight_decay", "rotate", "num_workers", "seed"):
             _require(getattr(self, name) >= 0, name, getattr(self, name), "a number from 0 on")
+        on_device = self.data_on_device and self.num_workers > 0
+        _require(not on_device, "num_workers", self.num_workers, "0 with --data-on-device, for the slices are there")
         _require(0 <= self.dropout < 1, "dropout", self.dropout, "a number from 0 to below 1")
         _require(all(0 < part < 1 for part in self.milestones), "milestones", self.milestones, "numbers in (0, 1)")
         _require(0 < self.gamma <= 1, "gamma", self.gamma, "a number in (0, 1]")

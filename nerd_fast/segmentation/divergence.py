@@ -38,6 +38,18 @@ class StopOnDivergence(pl.Callback):
         if bad:
             raise _error(trainer, "a gradient is not finite", f"First parameter with one: {bad[0]}")
 
+    def on_validation_start(self, trainer, module):
+        self._check_weights(trainer, module)
+
+    def on_train_epoch_end(self, trainer, module):
+        self._check_weights(trainer, module)
+
+    def _check_weights(self, trainer, module):
+        # A float16 overflow whose step was skipped has passed through the running means of normalisation all the same.
+        bad = [name for name, value in module.network.state_dict().items() if not value.isfinite().all()]
+        if bad:
+            raise _error(trainer, f"NaN or infinity in {', '.join(bad[:3])}", "It came within this epoch")
+
     def on_train_batch_end(self, trainer, module, *_):
         self._batch = None
         if self._scale is None:
@@ -83,5 +95,5 @@ def _error(trainer, found, diagnosis):
     where = f"epoch {trainer.current_epoch + 1}, step {trainer.global_step + 1}, learning rate {rate:g}"
     return NonFiniteError(
         f"{where}: {found}. {diagnosis}. "
-        "The checkpoints hold the last finished epoch: resume with a lower --lr and --override, or look at the data"
+        "The last checkpoint was saved before: resume it with a lower --lr and --override, or look at the data"
     )

@@ -72,6 +72,9 @@ class Recorder(pl.Callback):
         if is_best:
             trainer.save_checkpoint(self.folder / BEST)
         self.save_last(trainer)
+        for logger in trainer.loggers:
+            numbers = {name: value for name, value in row.items() if value is not None and name != "epoch"}
+            logger.log_metrics(numbers, step=row["epoch"])
         if trainer.is_global_zero:
             write_rows(self.rows, self.folder / METRICS)
             _say(row, trainer.max_epochs, is_best)

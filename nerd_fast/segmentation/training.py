@@ -10,11 +10,13 @@ from importlib.util import find_spec
 import pytorch_lightning as pl
 import torch
 from monai.losses import DiceLoss
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch import nn
 from torch.utils.data import DataLoader
 
 from nerd_fast.segmentation.checkpoints import FORMAT, FORMAT_VERSION, WholeCheckpoints
 from nerd_fast.segmentation.divergence import StopOnDivergence
+from nerd_fast.segmentation.errors import UsageError
 from nerd_fast.segmentation.recording import Recorder
 from nerd_fast.segmentation.sampling import EpochBatches, TrainingSlices, step_seed
 from nerd_fast.segmentation.signals import SIGNALS, Signals, StopOnSignal
@@ -72,7 +74,7 @@ class Segmenter(pl.LightningModule):
     def on_validation_epoch_end(self):
         dice = torch.stack([dice_of_counts(counts) for counts in self.counts.values()]).mean()
         self.counts.clear()
-        self.log("val_dice", dice, prog_bar=True, sync_dist=True)
+        self.log("val_dice", dice, prog_bar=True, logger=False, sync_dist=True)
 
     def configure_optimizers(self):
         config = self.config
@@ -190,35 +192,49 @@ class Slices(pl.LightningDataModule):
 def fit(segmenter, slices, folder, checkpoint=None):
     """Train until the last epoch, from the start or from a checkpoint's path; checkpoints and log go to `folder`.
 
-    Raises NonFiniteError when training diverges and Interrupted after SIGINT or SIGTERM, both with the checkpoints of
-    the last finished epoch in place.
+    Raises NonFiniteError when training diverges, Interrupted after SIGINT or SIGTERM, and UsageError for a device or
+    precision that is not there and for a batch that memory does not hold, all with the checkpoints in place.
     """
     config = segmenter.config
     _quieten_lightning()
     divergence, signals = StopOnDivergence(), Signals()
     recorder = Recorder(folder, divergence)
-    trainer = pl.Trainer(
-        max_epochs=config.epochs,
-        precision=config.precision,
-        accelerator=config.accelerator,
-        devices=config.devices,
-        num_nodes=config.num_nodes,
-        accumulate_grad_batches=config.accumulate_grad_batches,
-        gradient_clip_val=config.gradient_clip_val,
-        deterministic=config.deterministic,
-        callbacks=[divergence, recorder, StopOnSignal(recorder, signals)],
-        plugins=[WholeCheckpoints()],
-        logger=_tensorboard(folder),
-        enable_progress_bar=sys.stderr.isatty(),
-        enable_model_summary=False,
-        enable_checkpointing=False,
-        use_distributed_sampler=False,
-        num_sanity_val_steps=0,
-    )
+    trainer = _trainer(config, folder, [divergence, recorder, StopOnSignal(recorder, signals)])
     if config.compile:
         segmenter.network.compile()
-    with signals:
-        trainer.fit(segmenter, slices, ckpt_path=checkpoint)
+    try:
+        with signals:
+            trainer.fit(segmenter, slices, ckpt_path=checkpoint)
+    except torch.OutOfMemoryError as error:
+        raise UsageError(
+            f"--batch-size: {config.batch_size} slices do not fit into the memory of the device. Use fewer with "
+            "--accumulate-grad-batches, --precision bf16-mixed, or narrower --filters"
+        ) from error
+
+
+def _trainer(config, folder, callbacks):
+    try:
+        return pl.Trainer(
+            max_epochs=config.epochs,
+            precision=config.precision,
+            accelerator=config.accelerator,
+            devices=config.devices,
+            num_nodes=config.num_nodes,
+            accumulate_grad_batches=config.accumulate_grad_batches,
+            gradient_clip_val=config.gradient_clip_val,
+            deterministic=config.deterministic,
+            callbacks=callbacks,
+            plugins=[WholeCheckpoints()],
+            logger=_tensorboard(folder),
+            enable_progress_bar=sys.stderr.isatty(),
+            enable_model_summary=False,
+            enable_checkpointing=False,
+            use_distributed_sampler=False,
+            num_sanity_val_steps=0,
+        )
+    except (MisconfigurationException, ValueError, TypeError) as error:
+        chosen = ", ".join(f"{name} {getattr(config, name)}" for name in ("accelerator", "devices", "precision"))
+        raise UsageError(f"{chosen}: cannot be had here ({error}). Choose what this machine has") from error
 
 
 def _stacked(cases, every):

@@ -293,6 +293,21 @@ def test_training_that_diverges_exits_with_5_and_keeps_its_checkpoint(data, tmp_
     assert weights_of(tmp_path / "last.ckpt")
 
 
+@pytest.mark.parametrize("options", [{"precision": "8-bit"}, {"devices": "cpu:7"}, {"accelerator": "abacus"}])
+def test_what_lightning_cannot_do_is_a_usage_error(data, tmp_path, options):
+    refused(
+        2, *arguments(data, tmp_path / "run", **options), says=[f"{name} {value}" for name, value in options.items()]
+    )
+
+
+def test_a_batch_that_memory_does_not_hold_is_a_usage_error_and_never_made_smaller(data, tmp_path, monkeypatch):
+    def out_of_memory(*_):
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr("nerd_fast.segmentation.training.Segmenter.training_step", out_of_memory)
+    refused(2, *arguments(data, tmp_path), says=["--batch-size: 4 slices", "--accumulate-grad-batches"])
+
+
 def test_an_existing_run_is_refused_and_stays(copied_run, data):
     before = weights_of(copied_run / "last.ckpt")
     refused(2, *arguments(data, copied_run, epochs=1), says=["--resume"])

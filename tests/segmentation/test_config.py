@@ -39,6 +39,11 @@ def test_an_impossible_option_is_named(name, value):
         TrainConfig(**{name: value})
 
 
+def test_slices_on_the_device_need_no_workers():
+    with pytest.raises(UsageError, match="--num-workers: expected 0 with --data-on-device"):
+        TrainConfig(data_on_device=True, num_workers=2)
+
+
 def test_the_defaults_are_the_paper_s():
     config = TrainConfig()
     assert config.filters == [16, 32, 64, 128, 256]

@@ -66,6 +66,14 @@ def test_a_scale_that_collapses_stops_the_run():
         run_steps(StopOnDivergence(), Scaler(LEAST_SCALE), [LEAST_SCALE / 2])
 
 
+@pytest.mark.parametrize("hook", ["on_validation_start", "on_train_epoch_end"])
+def test_running_means_that_are_not_finite_stop_the_run_before_it_is_saved(hook):
+    network = nn.BatchNorm2d(2)
+    network.running_mean[0] = torch.inf
+    with pytest.raises(NonFiniteError, match="NaN or infinity in running_mean"):
+        getattr(StopOnDivergence(), hook)(trainer(), SimpleNamespace(network=network))
+
+
 def test_a_scaler_is_left_to_deal_with_a_loss_that_is_not_finite():
     guard, scaler = StopOnDivergence(), Scaler(2.0**16)
     guard.on_train_batch_start(trainer(scaler), None, (None,), 0)
