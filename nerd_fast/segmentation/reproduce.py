@@ -15,7 +15,7 @@ from nerd_fast.segmentation.loading import find_data
 from nerd_fast.segmentation.protocol import PROTOCOLS, crop_size, plan, resolve
 from nerd_fast.segmentation.runs import LAST
 from nerd_fast.segmentation.slices import largest_size
-from nerd_fast.segmentation.study import SPLIT, note_failure, open_study, state_of
+from nerd_fast.segmentation.study import SPLIT, choose_split, count_slices, note_failure, open_study, state_of
 from nerd_fast.segmentation.study_output import draw_figures, write_tables
 
 
@@ -26,8 +26,7 @@ def run(options):
     protocol, and for a folder that holds another study or runs of other options.
     """
     require(options, "data", "out")
-    options = resolve(options)
-    runs, description = _prepare(options)
+    runs, options, description = _prepare(options)
     states = {planned: state_of(planned) for planned in runs}
     print("\n".join(description))
     _say(states)
@@ -42,7 +41,7 @@ def run(options):
 
 
 def _prepare(options):
-    """The runs of the study, and what there is to say about its data and its protocol."""
+    """The runs of the study, the options with nothing left open, and what there is to say about data and protocol."""
     protocol = PROTOCOLS[options.study]
     dataset = find_data(options)
     if options.channels is None and len(dataset.channels) != len(protocol.channels):
@@ -55,8 +54,19 @@ def _prepare(options):
             f"{options.data}: found the label values {', '.join(map(str, dataset.label_values))}; expected background "
             "and one class as in the paper. Choose with --label-values"
         )
+    split, source = choose_split(dataset, options, protocol)
+    if not split["train"] or not split["test"]:
+        raise DataError(f"{options.data}: {source} has no case to train or to test on; expected one or more of each")
     size = crop_size(options, largest_size(dataset))
-    split, source = open_study(options.out, options, dataset, protocol)
+    options = resolve(options, count_slices(dataset.subset(split["train"])))
+    runs = plan(
+        options,
+        size=size,
+        split_file=Path(options.out) / SPLIT,
+        channels=dataset.channels,
+        label=dataset.label,
+    )
+    open_study(options.out, options.study, split, source, dataset)
     counts = "/".join(str(len(names)) for names in split.values())
     paper = "/".join(map(str, protocol.counts))
     description = [
@@ -69,9 +79,7 @@ def _prepare(options):
             f"A quick study, not the paper's: filters up to {options.filters}, {len(options.seeds)} seeds, "
             f"{options.epochs} epochs, one slice in {options.every}."
         )
-    split_file = Path(options.out) / SPLIT
-    runs = plan(options, size=size, split_file=split_file, channels=dataset.channels, label=dataset.label)
-    return runs, description
+    return runs, options, description
 
 
 def _finish(planned, states, options, description):

@@ -10,7 +10,9 @@ from nerd_fast.segmentation.errors import DataError, UsageError
 from nerd_fast.segmentation.evaluation import read_results
 from nerd_fast.segmentation.files import whole_file
 from nerd_fast.segmentation.runs import LAST, METRICS, read_config
+from nerd_fast.segmentation.slices import slicing_axis
 from nerd_fast.segmentation.splits import hash_files, load_split, make_split
+from nerd_fast.segmentation.volumes import read_grid
 
 STUDY, SPLIT, FAILURE = "study.json", "split.json", "failure.txt"
 SCORING = ("threshold", "flips", "connectivity", "label_2", "score_in_crop")
@@ -68,22 +70,30 @@ def choose_split(dataset, options, protocol):
     return chosen, f"a new split {found} in the proportions of the paper's {parts}, seed {options.split_seed}"
 
 
-def open_study(folder, options, dataset, protocol):
-    """Write split and hashes of the data, or compare them with what is there. Returns (split, where it comes from).
+def count_slices(cases):
+    """How many slices the cases have together, from their headers."""
+    total = 0
+    for case in cases:
+        name, path = next(iter(case.channels.items()))
+        grid = read_grid(path, component=case.component.get(name))
+        total += grid.shape[slicing_axis(grid.spacing)]
+    return total
 
-    Raises DataError where the data or the split have changed since the study was started, UsageError where the folder
-    holds the other study.
+
+def open_study(folder, study, split, source, dataset):
+    """Write split and hashes of the data, or compare them with what is there.
+
+    `source` says where the split comes from. Raises DataError where the data or the split have changed since the study
+    was started, UsageError where the folder holds the other study.
     """
     folder = Path(folder)
-    split, source = choose_split(dataset, options, protocol)
     files = hash_files(dataset.subset(name for names in split.values() for name in names), dataset.root)
-    content = {"study": options.study, "source": source, "split": split, "files": files}
+    content = {"study": study, "source": source, "split": split, "files": files}
     if (folder / STUDY).exists():
         _compare(folder / STUDY, content)
     else:
         _write_json(folder / SPLIT, split)
         _write_json(folder / STUDY, content)
-    return split, source
 
 
 def state_of(planned):

@@ -32,8 +32,10 @@ class ReproduceOptions:
         None, "filters of the deepest level, one network each (paper: 256 512; quick: 64)"
     )
     seeds: list[int] | None = option(None, "seeds, one run each (paper: three, here 0 1 2; quick: 0 1)")
-    epochs: int | None = option(None, "passes over the training slices (paper: 90; quick: see README)")
-    every: int | None = option(None, "train on every n-th slice of a volume (default: 1; quick: see README)")
+    epochs: int | None = option(None, "passes over the training slices (paper: 90; quick: about 3000 slices in all)")
+    every: int | None = option(
+        None, "train on every n-th slice of a volume (default: 1; quick: about 300 slices an epoch)"
+    )
     batch_size: int = as_in(TrainConfig, "batch_size")
 
     channels: list[str] | None = as_in(TrainConfig, "channels")

@@ -22,7 +22,7 @@ def test_a_quick_study_leaves_out_padding_that_the_data_do_not_need():
 
 
 def test_the_runs_are_those_of_section_3():
-    runs = planned(resolve(ReproduceOptions("wmh", out="study")))
+    runs = planned(resolve(ReproduceOptions("wmh", out="study"), 2016))
     assert len(runs) == 18
     assert {run.model for run in runs} == {f"{m} {f}" for m in ("U-Net", "NeRDc", "NeRDm") for f in (256, 512)}
     assert len({run.folder for run in runs}) == 18
@@ -35,7 +35,7 @@ def test_the_runs_are_those_of_section_3():
 
 
 def test_the_models_of_one_seed_come_before_the_next_seed():
-    runs = planned(resolve(ReproduceOptions("la", out="study")))
+    runs = planned(resolve(ReproduceOptions("la", out="study"), 9504))
     assert [run.seed for run in runs] == [0] * 6 + [1] * 6 + [2] * 6
     assert [run.training.head for run in runs[:3]] == ["conv", "nerdc", "nerdm"]
 
@@ -44,17 +44,23 @@ def test_what_is_chosen_reaches_training_and_evaluation():
     chosen = {"loss": "dice", "flip": True, "rotate": 10.0, "percentiles": [1.0, 99.0], "normalisation": "instance"}
     scoring = {"threshold": 0.3, "connectivity": 6, "label_2": "background", "score_in_crop": True, "flips": True}
     (run,) = planned(
-        resolve(ReproduceOptions("wmh", out="study", heads=["nerdm"], filters=[64], seeds=[7], **chosen, **scoring))
+        resolve(ReproduceOptions("wmh", out="study", heads=["nerdm"], filters=[64], seeds=[7], **chosen, **scoring), 9)
     )
     assert {name: getattr(run.training, name) for name in chosen} == chosen
     assert {name: getattr(run.evaluation, name) for name in scoring} == scoring
     assert (run.training.seed, run.training.head, run.evaluation.run) == (7, "nerdm", run.folder)
 
 
+@pytest.mark.parametrize(("slices", "every", "epochs"), [(182, 1, 16), (1232, 4, 10), (9504, 32, 10), (3, 1, 1000)])
+def test_a_quick_run_is_of_about_3000_slices_whatever_the_data(slices, every, epochs):
+    options = resolve(ReproduceOptions("la", quick=True), slices)
+    assert (options.every, options.epochs) == (every, epochs)
+    assert (options.filters, options.seeds) == ([64], [0, 1])
+
+
 def test_what_is_named_wins_over_quick():
-    options = resolve(ReproduceOptions("wmh", quick=True, seeds=[5], epochs=3))
-    assert (options.seeds, options.epochs) == ([5], 3)
-    assert options.every > 1
+    options = resolve(ReproduceOptions("wmh", quick=True, seeds=[5], epochs=3, every=7), 1000)
+    assert (options.seeds, options.epochs, options.every) == ([5], 3, 7)
 
 
 @pytest.mark.parametrize(
@@ -67,10 +73,10 @@ def test_what_is_named_wins_over_quick():
 )
 def test_an_impossible_selection_is_refused(options, message):
     with pytest.raises(UsageError, match=message):
-        resolve(ReproduceOptions("wmh", **options))
+        resolve(ReproduceOptions("wmh", **options), 100)
 
 
 @pytest.mark.parametrize("options", [{"epochs": 0}, {"filters": [100]}, {"every": 0}])
 def test_no_number_is_taken_for_a_default(options):
     with pytest.raises(UsageError, match=f"--{next(iter(options))}"):
-        planned(resolve(ReproduceOptions("wmh", **options)))
+        planned(resolve(ReproduceOptions("wmh", **options), 100))

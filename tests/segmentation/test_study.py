@@ -74,33 +74,40 @@ def on_disk(tmp_path):
     return found, tmp_path / "study"
 
 
+def started(found, folder, *, study="wmh", **options):
+    """The split of a study that is started or continued in `folder`."""
+    split, source = choose_split(found, ReproduceOptions(study, **options), PROTOCOLS[study])
+    open_study(folder, study, split, source, found)
+    return split
+
+
 def test_the_split_is_written_once_and_kept(on_disk):
     found, folder = on_disk
-    first, _ = open_study(folder, ReproduceOptions("wmh"), found, WMH)
-    assert json.loads((folder / "split.json").read_text()) == first
-    assert open_study(folder, ReproduceOptions("wmh"), found, WMH)[0] == first
+    split = started(found, folder)
+    assert json.loads((folder / "split.json").read_text()) == split
+    assert started(found, folder) == split
 
 
 def test_a_file_that_changed_since_the_study_began_is_named(on_disk):
     found, folder = on_disk
-    open_study(folder, ReproduceOptions("wmh"), found, WMH)
+    started(found, folder)
     (found.root / "A_2").write_text("changed")
     with pytest.raises(DataError, match=r"data have changed since the study was started:\n  A_2 has changed"):
-        open_study(folder, ReproduceOptions("wmh"), found, WMH)
+        started(found, folder)
 
 
 def test_another_split_in_the_same_folder_is_refused(on_disk):
     found, folder = on_disk
-    open_study(folder, ReproduceOptions("wmh"), found, WMH)
+    started(found, folder)
     with pytest.raises(DataError, match=r"test: \['A_\d'\] -> \['A_\d'\]"):
-        open_study(folder, ReproduceOptions("wmh", split_seed=1), found, WMH)
+        started(found, folder, split_seed=1)
 
 
 def test_the_other_study_in_the_same_folder_is_refused(on_disk):
     found, folder = on_disk
-    open_study(folder, ReproduceOptions("wmh"), found, WMH)
+    started(found, folder)
     with pytest.raises(UsageError, match="holds the study wmh, not la"):
-        open_study(folder, ReproduceOptions("la"), found, PROTOCOLS["la"])
+        started(found, folder, study="la")
 
 
 @pytest.mark.parametrize(
