@@ -128,6 +128,13 @@ def test_the_papers_kernels_are_within_budget(configuration, architecture):
     assert not [(finding.kernel, finding.breaches) for finding in findings if finding.breaches]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("hidden", [(8,), (24, 8, 16), (8, 8, 8, 8)], ids=str)
+def test_a_calibrator_of_any_depth_compiles(hidden):
+    findings = audit.examine_configuration(audit.Configuration(True, 16, 2, hidden), 90)
+    assert not [(finding.kernel, finding.breaches) for finding in findings if finding.breaches]
+
+
 def test_every_paper_configuration_is_audited():
     assert {(c.in_channels, c.hidden_channels) for c in audit.paper()} >= {(16, (32, 32)), (32, (64, 64))}
     assert {c.out_channels for c in audit.everything()} >= {1, 8, 14}

@@ -147,3 +147,13 @@ def test_a_nan_in_the_calibrator_reaches_what_it_reaches_in_the_reference(activa
     assert ours["logits"].isnan().all()
     for name, value in reference.items():
         assert torch.equal(ours[name].isnan(), value.isnan()), name
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("classes", [1, 3])
+def test_tf32_stays_close_to_ieee(classes, variant):
+    case = Case(variant=variant, classes=classes, hidden=(8, 40), bias=True)
+    t = tensors(case)
+    exact = by_kernels(case, t)
+    for name, value in by_kernels(case(precision="tf32"), t).items():
+        torch.testing.assert_close(value, exact[name], rtol=0, atol=1e-2 * exact[name].abs().max().item(), msg=name)
