@@ -132,6 +132,7 @@ def frozen(head):
     """Ours without the MLP, for inference with frozen weights: `apply_position_map`."""
     with torch.no_grad():
         weight, beta = head.module.position_map(head.case.workload.spatial)
+        weight = weight.contiguous(memory_format=memory_format(head.case))
     return Peer("frozen", lambda x: functional.apply_position_map(x, weight, beta), [])
 
 

@@ -109,7 +109,7 @@ class NeRDHead(nn.Module):
                     h = nn.functional.linear(h, layer.weight.to(dtype), layer.bias.to(dtype))
                 else:
                     h = layer(h)
-        return h.T.reshape(-1, *size)
+        return h.T.contiguous().view(-1, *size)  # planes, as apply_position_map reads them
 
     def position_map(self, size, *, origin=None, extent=None):
         """The head as a position-wise linear map of an image of `size` pixels: weight (K, C, *size), beta (K, *size).

@@ -13,7 +13,11 @@ LEAKY_RELU_SLOPE = 0.01  # PyTorch's default
 
 
 class Activation(NamedTuple):
-    """An activation and its backward `(grad, saved) -> grad`; `saved` is the output, or the input where it must be."""
+    """An activation and its backward `(grad, saved) -> grad`; `saved` is the output, or the input where it must be.
+
+    Both write over their first argument unless it is saved: on a CPU a fresh tensor of all positions costs more in
+    page faults than in arithmetic.
+    """
 
     forward: object
     backward: object
@@ -21,29 +25,32 @@ class Activation(NamedTuple):
 
 
 ACTIVATIONS = {
-    "relu": Activation(torch.relu, lambda grad, output: aten.threshold_backward(grad, output, 0)),
+    "relu": Activation(torch.relu_, lambda grad, output: aten.threshold_backward(grad, output, 0, grad_input=grad)),
     "leaky_relu": Activation(
-        lambda z: torch.nn.functional.leaky_relu(z, LEAKY_RELU_SLOPE),
-        lambda grad, output: aten.leaky_relu_backward(grad, output, LEAKY_RELU_SLOPE, True),
+        lambda z: torch.nn.functional.leaky_relu_(z, LEAKY_RELU_SLOPE),
+        lambda grad, output: aten.leaky_relu_backward(grad, output, LEAKY_RELU_SLOPE, True, grad_input=grad),
     ),
-    "silu": Activation(torch.nn.functional.silu, aten.silu_backward.default, saves_input=True),
-    "tanh": Activation(torch.tanh, aten.tanh_backward.default),
+    "silu": Activation(
+        torch.nn.functional.silu, lambda grad, z: aten.silu_backward(grad, z, grad_input=grad), saves_input=True
+    ),
+    "tanh": Activation(torch.tanh_, lambda grad, output: aten.tanh_backward(grad, output, grad_input=grad)),
 }
 
 
-def forward(v, weights, biases, activation):
-    """f(v): v (4 or 6, N) -> (outputs, N), with the list of what `backward` needs of each hidden layer.
+def forward(v, weights, biases, activation, hidden=None):
+    """f(v): v (4 or 6, N) -> (outputs, N).
 
-    The list holds, per hidden layer, the pair (output, tensor that the activation's backward reads).
+    `hidden`, an empty list where it is given, receives what `backward` needs: per hidden layer the pair (output,
+    tensor that the activation's backward reads).
     """
     act = ACTIVATIONS[activation]
-    hidden = []
     h = v
     for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
         z = torch.addmm(bias[:, None], weight, h)
         h = act.forward(z)
-        hidden.append((h, z if act.saves_input else h))
-    return torch.addmm(biases[-1][:, None], weights[-1], h), hidden
+        if hidden is not None:
+            hidden.append((h, z if act.saves_input else h))
+    return torch.addmm(biases[-1][:, None], weights[-1], h)
 
 
 def backward(grad, v, hidden, weights, activation, wants_weight, wants_bias):

@@ -21,7 +21,8 @@ def forward(x, classifier, weights, biases, bias, *, out_channels, activation, s
     logits = empty_logits(x, out_channels)
     with _computing(x, precision):
         v = _distances(x, scale, origin, extent)
-        weight, beta, *_ = _fold(x.shape[1], out_channels, v, classifier, weights, biases, bias, activation)
+        classifier, weights, biases, bias = _in_dtype(v.dtype, classifier, weights, biases, bias)
+        weight, beta = _fold(calibrator.forward(v, weights, biases, activation), out_channels, classifier, bias)
         features = x.flatten(2)
         position_map.forward(features, position_map.in_layout_of(features, weight), beta, logits.flatten(2))
     return logits
@@ -38,9 +39,10 @@ def backward(
     is_nerdm = classifier is not None
     with _computing(x, precision):
         v = _distances(x, scale, origin, extent)
-        weight, _, f, hidden, parameters = _fold(
-            x.shape[1], out_channels, v, classifier, weights, biases, None, activation
-        )
+        hidden = []
+        w, linear_weights, linear_biases, _ = _in_dtype(v.dtype, classifier, weights, biases, None)
+        f = calibrator.forward(v, linear_weights, linear_biases, activation, hidden)
+        weight, _ = _fold(f, out_channels, w, None)
         features = x.flatten(2)
         grad_x, grad_weight, grad_beta = position_map.backward(
             grad.flatten(2),
@@ -53,12 +55,12 @@ def backward(
         grad_classifier = None
         grad_f = grad_weight.flatten(0, 1) if wants_map and not is_nerdm else None
         if wants_map and is_nerdm:
-            grad_f, grad_classifier = _unfold(grad_weight, grad_beta, f, parameters[0], wants_classifier)
+            grad_f, grad_classifier = _unfold(grad_weight, grad_beta, f, w, wants_classifier)
         grad_bias = grad_beta.sum(1) if wants_bias else None
         grad_weights, grad_biases = [None] * layers, [None] * layers
         if any(wants_weights) or any(wants_biases):
             grad_weights, grad_biases = calibrator.backward(
-                grad_f, v, hidden, parameters[1], activation, wants_weights, wants_biases
+                grad_f, v, hidden, linear_weights, activation, wants_weights, wants_biases
             )
     if wants_x:
         grad_x = like(x, grad_x.view(x.shape))
@@ -95,18 +97,20 @@ def _distances(x, scale, origin, extent):
     return boundary_distances(x.shape[2:], scale, origin, extent, dtype=dtype, device=x.device).flatten(1)
 
 
-def _fold(channels, out_channels, v, classifier, weights, biases, bias, activation):
-    """W (K, C, N), beta (K, N) or None, f(v), the hidden layers, and the parameters in v's dtype."""
-    weights = [weight.to(v.dtype) for weight in weights]
-    f, hidden = calibrator.forward(v, weights, [b.to(v.dtype) for b in biases], activation)
-    bias = None if bias is None else bias.to(v.dtype)[:, None]
+def _in_dtype(dtype, classifier, weights, biases, bias):
+    """The parameters in `dtype`; None stays None."""
+    classifier, bias = (None if tensor is None else tensor.to(dtype) for tensor in (classifier, bias))
+    return classifier, [weight.to(dtype) for weight in weights], [b.to(dtype) for b in biases], bias
+
+
+def _fold(f, out_channels, classifier, bias):
+    """W (K, C, N) and beta (K, N) or None, of f(v) (outputs, N)."""
     if classifier is None:
-        beta = None if bias is None else bias.expand(out_channels, v.shape[1])
-        return f.view(out_channels, channels, -1), beta, f, hidden, (None, weights)
-    classifier = classifier.to(v.dtype)
+        beta = None if bias is None else bias[:, None].expand(out_channels, f.shape[1])
+        return f.unflatten(0, (out_channels, -1)), beta
     a, b = f.chunk(2)
     beta = classifier @ b
-    return classifier[:, :, None] * a, beta if bias is None else beta.add_(bias), f, hidden, (classifier, weights)
+    return classifier[:, :, None] * a, beta if bias is None else beta.add_(bias[:, None])
 
 
 def _unfold(grad_weight, grad_beta, f, classifier, wants_classifier):
