@@ -23,10 +23,8 @@ def forward(x, weight, beta, out):
     for start in range(0, x.shape[2], block):
         at = slice(start, start + block)
         logits = out[:, :, at] if out.dtype == weight.dtype else torch.empty_like(out[:, :, at], dtype=weight.dtype)
-        channels = zip(x[:, :, None, at].unbind(1), weight[:, :, at].unbind(1), strict=True)
-        first = next(channels)
-        torch.mul(*first, out=logits) if beta is None else torch.addcmul(beta[:, at], *first, out=logits)
-        for features, weights in channels:
+        logits.copy_(beta[:, at]) if beta is not None else logits.zero_()
+        for features, weights in zip(x[:, :, None, at].unbind(1), weight[:, :, at].unbind(1), strict=True):
             logits.addcmul_(features, weights)
         if logits.dtype != out.dtype:
             out[:, :, at] = logits
