@@ -15,7 +15,7 @@ from nerd_fast.segmentation.headers import stem, suffix
 from nerd_fast.segmentation.inference import predict_mask
 from nerd_fast.segmentation.layouts import find_cases
 from nerd_fast.segmentation.loading import RunData, find_data, find_split, load_training, prepare
-from nerd_fast.segmentation.network import build_network
+from nerd_fast.segmentation.network import build_network, compile_network
 from nerd_fast.segmentation.runs import LAST, config_of, is_first_process, open_run, write_config
 from nerd_fast.segmentation.volumes import write_mask
 
@@ -47,6 +47,8 @@ def train(config):
         network = build_network(config, len(data.channels), data.classes)
         if checkpoint:
             _check_resume(config, data, network, checkpoint)
+        if config.compile:
+            compile_network(network, data.size)
         if is_first_process():
             write_config(config, folder)
             _say_what_is_trained(config, data, network, train_cases, val_cases)

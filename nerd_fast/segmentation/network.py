@@ -1,6 +1,7 @@
 """The U-Net of the paper (section 3.2) with the chosen head."""
 
 import nerd_fast
+from nerd_fast.segmentation.errors import UsageError
 
 
 def build_network(config, in_channels, classes):
@@ -29,6 +30,26 @@ def build_network(config, in_channels, classes):
             distance_scale=config.distance_scale,
         )
     return network
+
+
+def compile_network(network, size):
+    """Compile the network in place for slices of `size`, multiples of 16; its weights keep their names.
+
+    MONAI pads the decoder for sizes that do not halve evenly, by nothing for those that do. Inductor (torch 2.13)
+    expects other strides of that padding's gradient than it gets in channels-last memory, and fails; hence without it.
+
+    Raises UsageError for other sizes.
+    """
+    from monai.networks.nets.basic_unet import UpCat
+
+    if any(length % 16 for length in size):
+        raise UsageError(
+            f"--compile: found slices of {size[0]}x{size[1]}, expected multiples of 16; choose another --size"
+        )
+    for part in network.modules():
+        if isinstance(part, UpCat):
+            part.is_pad = False
+    network.compile()
 
 
 def outputs(classes):

@@ -200,8 +200,6 @@ def fit(segmenter, slices, folder, checkpoint=None):
     divergence, signals = StopOnDivergence(), Signals()
     recorder = Recorder(folder, divergence)
     trainer = _trainer(config, folder, [divergence, recorder, StopOnSignal(recorder, signals)])
-    if config.compile:
-        segmenter.network.compile()
     try:
         with signals:
             trainer.fit(segmenter, slices, ckpt_path=checkpoint)

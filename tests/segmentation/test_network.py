@@ -5,7 +5,8 @@ import torch
 
 from nerd_fast import NeRDc, NeRDm
 from nerd_fast.segmentation.config import TrainConfig
-from nerd_fast.segmentation.network import build_network
+from nerd_fast.segmentation.errors import UsageError
+from nerd_fast.segmentation.network import build_network, compile_network
 
 
 def network(head, classes=1, **options):
@@ -48,3 +49,19 @@ def test_normalisations_train(normalisation):
 def test_the_calibrator_takes_the_options_of_the_configuration():
     head = network("nerdm", hidden_channels=[8, 16, 8], distance_scale=0.01).final_conv
     assert (head.hidden_channels, head.distance_scale) == ((8, 16, 8), 0.01)
+
+
+@pytest.mark.slow
+def test_a_compiled_network_is_the_same_function_with_the_same_weights(monkeypatch):
+    compiled, images = network("nerdm"), torch.rand(2, 2, 32, 48).contiguous(memory_format=torch.channels_last)
+    expected = compiled(images)
+    compile_module = torch.nn.Module.compile
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda self: compile_module(self, backend="aot_eager"))
+    compile_network(compiled, (32, 48))
+    torch.testing.assert_close(compiled(images), expected)
+    assert compiled.state_dict().keys() == network("nerdm").state_dict().keys()
+
+
+def test_compiling_for_sizes_that_need_padding_is_refused():
+    with pytest.raises(UsageError, match="--compile: found slices of 290x240"):
+        compile_network(network("conv"), (290, 240))
