@@ -116,7 +116,8 @@ class InferenceOptions:
     """How masks are made from a run."""
 
     run: str | None = option(None, "folder of a trained run")
-    checkpoint: Literal["best", "last"] = option("best", "which checkpoint of the run")
+    # The last one by default: the rate has fallen by then, and the best of a few noisy validation volumes comes early.
+    checkpoint: Literal["best", "last"] = option("last", "which checkpoint of the run")
     batch_size: int = option(32, "slices at once; halved where memory runs out")
     flips: bool = option(False, "average over the flipped slices too")
     threshold: float = option(0.5, "probability from which a voxel is foreground")
