@@ -206,7 +206,7 @@ def _add_bias(row, d, outputs, OUT: tl.constexpr, started):
 @triton.jit
 def _add(pointers, value, inside, started):
     """Adds to this program's row; what an unstarted row holds is not read."""
-    before = tl.load(pointers, mask=inside & started, other=0.0)
+    before = tl.load(pointers, mask=tl.where(started, inside, False), other=0.0)
     tl.store(pointers, before + value, mask=inside)
 
 
