@@ -29,6 +29,7 @@ class Protocol:
     filters: tuple[int, ...] = (256, 512)
     seeds: tuple[int, ...] = (0, 1, 2)
     epochs: int = 90
+    scans_share_patients: bool = False
 
     @property
     def cases(self):
@@ -44,7 +45,15 @@ PROTOCOLS = {
         WMH_METRICS,
         PAPER_WMH,
     ),
-    "la": Protocol("Left atrium (the paper's Table 2)", (290, 240), (108, 15, 31), ("LGE-MRI",), LA_METRICS, PAPER_LA),
+    "la": Protocol(
+        "Left atrium (the paper's Table 2)",
+        (290, 240),
+        (108, 15, 31),
+        ("LGE-MRI",),
+        LA_METRICS,
+        PAPER_LA,
+        scans_share_patients=True,
+    ),
 }
 
 QUICK_FILTERS, QUICK_SEEDS = [64], [0, 1]

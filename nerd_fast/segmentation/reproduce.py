@@ -8,9 +8,11 @@ beside the paper's, differences to the U-Net, what was chosen, what is missing),
 import time
 from pathlib import Path
 
+import torch
+
 from nerd_fast.segmentation import commands
 from nerd_fast.segmentation.config import require
-from nerd_fast.segmentation.errors import DataError, Interrupted, NonFiniteError
+from nerd_fast.segmentation.errors import CheckpointError, DataError, Interrupted, NonFiniteError
 from nerd_fast.segmentation.loading import find_data
 from nerd_fast.segmentation.protocol import PROTOCOLS, crop_size, plan, resolve
 from nerd_fast.segmentation.runs import LAST
@@ -20,24 +22,26 @@ from nerd_fast.segmentation.study_output import draw_figures, write_tables
 
 
 def run(options):
-    """Do what is missing of the study, and write its tables after every run; the exit code is 5 where a run diverged.
+    """Do what is missing of the study, and write its tables after every run.
+
+    A run that diverges, whose checkpoint is damaged or that runs out of memory is noted and left; the others go on. The
+    exit code is then 5, 4 or 1 instead of 0.
 
     Raises UsageError and DataError before anything is trained: for options that cannot be, for data that do not fit the
     protocol, and for a folder that holds another study or runs of other options.
     """
     require(options, "data", "out")
     runs, options, description = _prepare(options)
-    states = {planned: state_of(planned) for planned in runs}
+    states, codes = {planned: state_of(planned) for planned in runs}, []
     print("\n".join(description))
     _say(states)
     if not options.status:
         missing = [planned for planned, state in states.items() if not state.evaluated]
-        for planned in missing:
-            states[planned] = _finish(planned, states, options, description)
+        codes = [_finish(planned, states, options, description) for planned in missing]
         draw_figures(options.out, states, options, again=bool(missing))
     text = write_tables(options.out, states, options, description)
     print(f"\n{text}\n{options.out}")
-    return NonFiniteError.exit_code if any(state.failure for state in states.values()) else 0
+    return max(codes, default=0)
 
 
 def _prepare(options):
@@ -74,6 +78,11 @@ def _prepare(options):
         f"Cases to train/validate/test: {counts} (paper: {paper}); {source}.",
         f"Slices: {size[0]}x{size[1]} (paper: {protocol.crop[0]}x{protocol.crop[1]}).",
     ]
+    if protocol.scans_share_patients and not any(case.patient for case in dataset.cases):
+        description.append(
+            "The challenge has more scans than patients and no key to tell which: two scans of one patient may lie on "
+            "both sides of the split."
+        )
     if options.quick:
         description.append(
             f"A quick study, not the paper's: filters up to {options.filters}, {len(options.seeds)} seeds, "
@@ -83,17 +92,18 @@ def _prepare(options):
 
 
 def _finish(planned, states, options, description):
-    """Train and evaluate one run; returns its new state. A run that diverges is noted, and the next one goes on."""
+    """Train and evaluate one run and put its new state in `states`; returns 0, or the exit code of what stopped it."""
     number = list(states).index(planned) + 1
     print(f"\nRun {number} of {len(states)}: {planned.model}, seed {planned.seed}", flush=True)
     note_failure(planned, None)
-    started = time.perf_counter()
+    code, started = 0, time.perf_counter()
     try:
         if not states[planned].trained:
             planned.training.resume = (Path(planned.folder) / LAST).exists()
             commands.train(planned.training)
         commands.write_evaluation(planned.evaluation)
-    except NonFiniteError as error:
+    except (NonFiniteError, CheckpointError, torch.OutOfMemoryError) as error:
+        code = getattr(error, "exit_code", 1)
         note_failure(planned, error)
         print(f"{planned.folder}: {error}", flush=True)
     except (Interrupted, KeyboardInterrupt):
@@ -102,7 +112,7 @@ def _finish(planned, states, options, description):
     print(f"{time.perf_counter() - started:.0f} s", flush=True)
     states[planned] = state_of(planned)
     write_tables(options.out, states, options, description)
-    return states[planned]
+    return code
 
 
 def _say(states):

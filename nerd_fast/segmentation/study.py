@@ -130,7 +130,7 @@ def note_failure(planned, error):
         path.unlink(missing_ok=True)
         return
     with whole_file(path) as temporary:
-        temporary.write_text(f"{error}\n", encoding="utf-8")
+        temporary.write_text(" ".join(str(error).split()) + "\n", encoding="utf-8")  # one line, for a table
 
 
 def _is_scored(planned):

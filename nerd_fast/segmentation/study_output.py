@@ -45,6 +45,7 @@ def write_tables(folder, states, options, description):
     results = _summaries(states, documents)
     main = results_table("Results beside the paper's", results, protocol.metrics, paper=protocol.paper)
     main = _with_all_of_the_paper(main, protocol)
+    main = replace(main, notes=(*main.notes, *_lost_label(documents)))
     differences = _differences(states, documents, protocol.metrics)
     tables = [main, *([differences] if differences.rows else []), _choices(options), _runs(states)]
     _write(folder / "table.md", _markdown(options, description, tables))
@@ -70,6 +71,14 @@ def _with_all_of_the_paper(table, protocol):
     rest = results_table("", {model: [] for model in protocol.paper}, protocol.metrics, paper=protocol.paper)
     shown = {row[0] for row in table.rows}
     return replace(table, rows=(*table.rows, *(row for row in rest.rows[1::2] if row[0] not in shown)))
+
+
+def _lost_label(documents):
+    """What the crop cut off the labels of the test scans, which every run has in common."""
+    rows = next((document["cases"] for document in documents.values()), [])
+    lost = {row["case"]: row["label_voxels_lost"] for row in rows if row["label_voxels_lost"]}
+    if lost:
+        yield f"The crop cuts {sum(lost.values())} voxels of label off {', '.join(lost)}; see `--score-in-crop`."
 
 
 def _differences(states, documents, metrics):

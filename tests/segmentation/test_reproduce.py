@@ -5,10 +5,11 @@ import shutil
 import signal
 
 import pytest
+import torch
 
 from nerd_fast.cli import main
 from nerd_fast.segmentation import commands, reproduce
-from nerd_fast.segmentation.errors import Interrupted, NonFiniteError
+from nerd_fast.segmentation.errors import CheckpointError, Interrupted, NonFiniteError
 from nerd_fast.segmentation.phantom import write_phantom
 
 SMALL = ["--filters", "16", "--seeds", "0", "--epochs", "1", "--accelerator", "cpu", "--every", "2"]
@@ -50,12 +51,13 @@ def trained(monkeypatch):
     return folders
 
 
-def fail_second_training(monkeypatch, error):
+def fail_training(monkeypatch, which, error):
+    """The `which`-th training from here on raises `error`."""
     train, calls = commands.train, []
 
     def failing(config):
         calls.append(config)
-        if len(calls) == 2:
+        if len(calls) == which:
             raise error
         train(config)
 
@@ -125,7 +127,7 @@ def test_status_says_what_is_missing_and_trains_nothing(study, data, trained, ca
 
 def test_an_interrupted_study_has_its_tables_and_is_continued(tmp_path, data, monkeypatch, capsys):
     with monkeypatch.context() as patch:
-        fail_second_training(patch, Interrupted(signal.SIGTERM))
+        fail_training(patch, 2, Interrupted(signal.SIGTERM))
         assert run_study(data, tmp_path / "out") == 143
     assert "the same command continues" in capsys.readouterr().err
     assert "Runs: 1 of 3 finished" in (tmp_path / "out/table.md").read_text(encoding="utf-8")
@@ -133,12 +135,28 @@ def test_an_interrupted_study_has_its_tables_and_is_continued(tmp_path, data, mo
     assert "Runs: 3 of 3 finished" in (tmp_path / "out/table.md").read_text(encoding="utf-8")
 
 
-def test_a_run_that_diverges_does_not_stop_the_others(tmp_path, data, monkeypatch):
-    fail_second_training(monkeypatch, NonFiniteError("the loss is nan"))
-    assert run_study(data, tmp_path / "out") == NonFiniteError.exit_code
-    text = (tmp_path / "out/table.md").read_text(encoding="utf-8")
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (NonFiniteError("the loss\nis nan"), 5),
+        (CheckpointError("damaged"), 4),
+        (torch.OutOfMemoryError("too large"), 1),
+    ],
+)
+def test_a_run_that_fails_does_not_stop_the_others(study, data, monkeypatch, error, code):
+    for name in ("nerdc", "nerdm"):
+        shutil.rmtree(study / f"runs/{name}-16-seed0")
+    fail_training(monkeypatch, 1, error)
+    assert run_study(data, study) == code
+    text = (study / "table.md").read_text(encoding="utf-8")
     assert "Runs: 2 of 3 finished" in text
-    assert "| NeRDc 16 | 0 | failed after 0 of 1 epochs: the loss is nan |" in text
+    assert f"| NeRDc 16 | 0 | failed after 0 of 1 epochs: {' '.join(str(error).split())} |" in text
+
+
+def test_label_that_the_crop_cuts_off_is_counted(data, tmp_path):
+    arguments = ["reproduce", "wmh", "--data", str(data), "--out", str(tmp_path), "--size", "16", "16", *SMALL]
+    assert main([*arguments, "--heads", "conv"]) == 0
+    assert "voxels of label off case05; see `--score-in-crop`." in (tmp_path / "table.md").read_text(encoding="utf-8")
 
 
 def test_other_options_in_the_same_folder_are_refused(study, data, capsys):
