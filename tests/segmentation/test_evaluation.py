@@ -107,6 +107,17 @@ def test_ignored_voxels_count_for_nothing():
     assert evaluate_case(prediction, truth, (1, 1, 1), ignore=ignore) == clean
 
 
+def test_connectivity_changes_the_papers_lesions_and_not_the_challenges():
+    mask = np.zeros((6, 6, 6), dtype=bool)
+    mask[1, 1, 1] = mask[2, 2, 2] = True
+    row, other = (evaluate_case(mask, mask & False, (1, 1, 1), connectivity=n) for n in (26, 6))
+    assert (row["predicted_lesions"], other["predicted_lesions"]) == (1, 2)
+    assert {name for name in row if not np.array_equal(row[name], other[name], equal_nan=True)} == {
+        "predicted_lesions",
+        "false_lesions",
+    }
+
+
 def test_the_challenges_surface_follows_the_slice_axis():
     masks = np.zeros((2, 12, 10, 9), dtype=bool)
     masks[0, 5, 5, 4] = masks[1, 1:11, 2:8, 3:6] = True

@@ -22,6 +22,19 @@ def test_voxels_that_share_a_corner_are_one_lesion():
     assert label_lesions(mask)[1] == 2
 
 
+@pytest.mark.parametrize(("connectivity", "lesions"), [(6, 3), (18, 2), (26, 1)])
+def test_connectivity_says_which_neighbours_belong_together(connectivity, lesions):
+    mask = np.zeros((3, 3, 3), dtype=bool)
+    mask[0, 0, 0] = mask[1, 1, 0] = mask[2, 2, 1] = True  # an edge in common, then a corner
+    assert label_lesions(mask, connectivity)[1] == lesions
+    assert count_lesions(mask, mask, connectivity).truth == lesions
+
+
+def test_another_connectivity_is_refused():
+    with pytest.raises(ValueError, match="connectivity must be 6, 18 or 26; found 8"):
+        label_lesions(line(1), 8)
+
+
 def test_hand_computed_one_found_one_missed_two_false():
     counts = count_lesions(line(1, 2, 10, 15), line(2, 3, 6))
     assert counts == LesionCounts(truth=2, truth_found=1, predicted=3, predicted_true=1)
