@@ -84,6 +84,7 @@ def write_evaluation(options):
         "subset": options.subset,
         "threshold": options.threshold,
         "flips": options.flips,
+        "window": options.window,
         "score_in_crop": options.score_in_crop,
         "connectivity": options.connectivity,
         "label_2": options.label_2,
@@ -148,6 +149,7 @@ def _mask(network, prepared, options):
         threshold=options.threshold,
         batch_size=options.batch_size,
         flips=options.flips,
+        window=options.window,
         name=prepared.name,
     )
 

@@ -120,8 +120,17 @@ class InferenceOptions:
     checkpoint: Literal["best", "last"] = option("last", "which checkpoint of the run")
     batch_size: int = option(32, "slices at once; halved where memory runs out")
     flips: bool = option(False, "average over the flipped slices too")
+    window: list[int] | None = option(
+        None, "see each slice through overlapping windows of so many rows and columns, to save memory", nargs=2
+    )
     threshold: float = option(0.5, "probability from which a voxel is foreground")
     accelerator: str = option("auto", "cpu, gpu or auto")
+
+    def __post_init__(self):
+        _require(self.batch_size > 0, "batch_size", self.batch_size, "a number above 0")
+        _require(0 < self.threshold < 1, "threshold", self.threshold, "a probability between 0 and 1")
+        if self.window is not None:
+            _require(min(self.window) >= 16, "window", self.window, "two numbers from 16 on")
 
 
 @dataclass

@@ -4,16 +4,18 @@ import numpy as np
 import torch
 
 from nerd_fast.segmentation.errors import NonFiniteError, UsageError
+from nerd_fast.segmentation.windows import windowed_logits
 
 FLIPS = ((), (-2,), (-1,), (-2, -1))
 
 
-def predict_probabilities(network, images, *, batch_size=32, flips=False, name="the case"):
+def predict_probabilities(network, images, *, batch_size=32, flips=False, window=None, name="the case"):
     """Return the probability of each output, float32 (S, K, H, W), for images float32 (S, C, H, W), both in memory.
 
     One output goes through a sigmoid, several through a softmax. With `flips` the logits are averaged over the slices
     as they are and turned over along either axis and both; the head then reads the positions of what it is given, and
-    its answer is turned back. The batch is halved where the device runs out of memory.
+    its answer is turned back. With `window` (h, w) each slice is seen through windows that overlap. The batch is halved
+    where the device runs out of memory.
 
     Raises NonFiniteError where a logit is NaN or infinite, for its mask would be empty without a word, and UsageError
     where not even one slice fits into memory.
@@ -24,14 +26,14 @@ def predict_probabilities(network, images, *, batch_size=32, flips=False, name="
     with torch.inference_mode():
         while start < len(images):
             batch = torch.from_numpy(images[start : start + batch_size]).to(device)
-            logits = _logits_within_memory(network, batch, flips)
+            logits = _logits_within_memory(network, batch, flips, window)
             if logits is None and batch_size > 1:
                 batch_size = (len(batch) + 1) // 2
                 continue
             if logits is None:
                 raise UsageError(
                     f"{name}: one slice of {tuple(batch.shape[-2:])} is too large for the memory of {device}. "
-                    "Use --accelerator cpu, or a device with more memory free"
+                    "Use --window, --accelerator cpu, or a device with more memory free"
                 )
             if not torch.isfinite(logits).all():
                 raise NonFiniteError(
@@ -51,16 +53,20 @@ def predict_mask(network, images, *, threshold=0.5, **options):
     return probabilities.argmax(1).astype(np.uint8)
 
 
-def _logits_within_memory(network, batch, flips):
+def _logits_within_memory(network, batch, flips, window):
     # The retry happens outside of this function, after the exception has let go of the tensors it holds.
     try:
-        return _logits(network, batch, flips)
+        return _logits(network, batch, flips, window)
     except torch.OutOfMemoryError:
         return None
 
 
-def _logits(network, batch, flips):
-    batch = batch.contiguous(memory_format=torch.channels_last)
-    if not flips:
-        return network(batch).float()
-    return sum(network(batch.flip(axes)).float().flip(axes) for axes in FLIPS) / len(FLIPS)
+def _logits(network, batch, flips, window):
+    logits = [_logits_once(network, batch.flip(axes), window).flip(axes) for axes in (FLIPS if flips else FLIPS[:1])]
+    return sum(logits) / len(logits)
+
+
+def _logits_once(network, batch, window):
+    if window is not None:
+        return windowed_logits(network, batch, window)
+    return network(batch.contiguous(memory_format=torch.channels_last)).float()

@@ -93,3 +93,27 @@ def test_a_symmetric_network_does_not_notice_flips(images):
     np.testing.assert_allclose(
         predict_probabilities(network, images, flips=True), predict_probabilities(network, images), atol=1e-6
     )
+
+
+@pytest.mark.parametrize("window", [(3, 4), (6, 10), (100, 100)])
+@pytest.mark.parametrize("flips", [False, True])
+def test_windows_tell_the_head_where_they_lie(images, window, flips):
+    """A head alone says the same of a pixel whichever window shows it, as long as its position is right."""
+    head = NeRDc(2)
+    with torch.no_grad():
+        for parameter in head.parameters():
+            parameter.copy_(torch.randn_like(parameter))
+    found = predict_probabilities(head, images, window=window, flips=flips)
+    np.testing.assert_allclose(found, predict_probabilities(head, images, flips=flips), atol=1e-5)
+
+
+def test_after_windows_a_head_is_where_it_was(images):
+    head, x = NeRDc(2), torch.from_numpy(images)
+    before = head(x)
+    predict_probabilities(head, images, window=(3, 4))
+    assert torch.equal(head(x), before)
+
+
+def test_a_window_as_large_as_the_slice_is_the_slice(network, images):
+    whole = predict_probabilities(network, images)
+    np.testing.assert_allclose(predict_probabilities(network, images, window=(6, 10)), whole, atol=1e-6)
