@@ -30,7 +30,7 @@ class Example:
     area: int
 
 
-def load_networks(runs, *, checkpoint="best", accelerator="auto"):
+def load_networks(runs, *, checkpoint="last", accelerator="auto"):
     """{name: network} of the runs {name: folder}, and their common `RunData`.
 
     Raises CheckpointError for a run that cannot be read, UsageError for runs of different data: one preparation of a

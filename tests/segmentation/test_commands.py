@@ -65,7 +65,7 @@ def test_evaluate_writes_a_row_for_each_case_and_a_summary(run, data, tmp_path):
 def test_label_outside_of_the_crop_counts_as_missed_unless_told_otherwise(data, tmp_path):
     """A network whose every pixel is lesion: in the crop it misses nothing, in the volume what the crop cut off."""
     command(*arguments(data, tmp_path / "run", epochs=1, size=[16, 16]))
-    path = tmp_path / "run" / "best.ckpt"
+    path = tmp_path / "run" / "last.ckpt"
     checkpoint = torch.load(path, weights_only=True)
     checkpoint["state_dict"]["network.final_conv.bias"].fill_(1e6)
     torch.save(checkpoint, path)
@@ -263,7 +263,7 @@ def test_an_unknown_layout_is_a_usage_error(data, tmp_path):
 
 @pytest.mark.parametrize(("content", "code"), [(b"", 4), (b"PK\x03\x04 no archive", 4), (None, 4)])
 def test_a_checkpoint_that_cannot_be_used_exits_with_4(copied_run, data, tmp_path, content, code):
-    path = copied_run / "best.ckpt"
+    path = copied_run / "last.ckpt"
     path.write_bytes(path.read_bytes()[:-100] if content is None else content)
     words = ("predict", "--run", copied_run, "--input", data / "case04", "--out", tmp_path / "masks")
     refused(code, *words, leaves=tmp_path / "masks", says=[path])
@@ -280,7 +280,7 @@ def test_a_hostile_checkpoint_exits_with_4_and_does_not_run(copied_run, data, tm
 
 
 def test_weights_with_nan_exit_with_5_and_leave_no_mask(copied_run, data, tmp_path):
-    path = copied_run / "best.ckpt"
+    path = copied_run / "last.ckpt"
     checkpoint = torch.load(path, weights_only=True)
     checkpoint["state_dict"]["network.final_conv.bias"].fill_(torch.nan)
     torch.save(checkpoint, path)
@@ -327,6 +327,13 @@ def test_resume_with_other_options_goes_on_when_told_to(copied_run):
     code, printed, _ = command("train", "--out", copied_run, "--resume", "--epochs", "2", "--override")
     assert code == 0
     assert "epoch   2/2" in printed
+
+
+def test_resume_on_another_machine_says_that_bits_may_differ(copied_run, monkeypatch):
+    monkeypatch.setattr("nerd_fast.segmentation.commands.environment", lambda: {"torch": "9.9", "threads": 1})
+    code, _, message = command("train", "--out", copied_run, "--resume")
+    assert code == 0
+    assert f"torch {torch.__version__} -> 9.9" in message
 
 
 def test_resume_with_changed_data_is_refused_with_the_file(copied_run, copy):

@@ -44,7 +44,7 @@ def exported(tiny_runs, tmp_path_factory):
 @pytest.mark.slow
 def test_the_programs_run_without_this_package_and_say_the_same(exported, tiny_runs, tmp_path):
     networks, _ = load_networks(
-        {head: getattr(tiny_runs, head) for head in HEADS}, checkpoint="best", accelerator="cpu"
+        {head: getattr(tiny_runs, head) for head in HEADS}, checkpoint="last", accelerator="cpu"
     )
     images = torch.rand(5, 2, 32, 32)
     np.save(tmp_path / "images.npy", images.numpy())
@@ -71,7 +71,7 @@ def test_a_folded_head_is_the_head_within_rounding(kind, outputs):
 
 @pytest.mark.parametrize("head", HEADS)
 def test_the_weights_make_the_network_again(head, exported, tiny_runs):
-    networks, _ = load_networks({head: getattr(tiny_runs, head)}, checkpoint="best", accelerator="cpu")
+    networks, _ = load_networks({head: getattr(tiny_runs, head)}, checkpoint="last", accelerator="cpu")
     network, config, data = load_network(exported[head] / "model.safetensors")
     assert (config.head, config.filters, data.size) == (head, [4, 4, 4, 4, 4], [32, 32])
     assert not network.training
