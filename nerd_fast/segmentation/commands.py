@@ -172,7 +172,7 @@ def _check_resume(config, data, network, path):
 
 
 def _say_what_is_trained(config, data, network, train_cases, val_cases):
-    slices = sum(len(case.images) for case in train_cases)
+    slices = sum(len(case.images[:: config.every]) for case in train_cases)
     weights = sum(parameter.numel() for parameter in network.parameters())
     lost = sum(case.label_voxels_lost for case in (*train_cases, *val_cases))
     print(

@@ -159,6 +159,13 @@ def test_options_train(data, tmp_path, options):
     assert np.isfinite(float(log_of(tmp_path)[1][3]))
 
 
+@pytest.mark.parametrize(("every", "slices"), [(1, 12), (4, 4)])
+def test_every_nth_slice_of_each_volume_is_trained_on(data, tmp_path, capsys, every, slices):
+    train(tiny_config(data, tmp_path / "run", epochs=1, every=every))
+    assert f"2 training cases with {slices} slices" in capsys.readouterr().out
+    assert int(log_of(tmp_path / "run")[-1][1]) == slices // 4, "the steps of an epoch, in batches of 4"
+
+
 def test_slices_on_the_device_train_to_the_same_weights(data, tmp_path):
     for name, on_device in (("a", False), ("b", True)):
         train(tiny_config(data, tmp_path / name, epochs=1, data_on_device=on_device, flip=True, rotate=5.0))
