@@ -35,8 +35,8 @@ def pytest_generate_tests(metafunc):
 
 def pytest_collection_modifyitems(config, items):
     """Beyond the heads, what stands on the wmh workload: not in a quick run, nor without that workload."""
-    selection = config.suite_selection
-    if not selection.quick and "wmh" in selection.workloads:
+    selection = getattr(config, "suite_selection", None)  # None where plain pytest was given this folder
+    if selection is None or (not selection.quick and "wmh" in selection.workloads):
         return
     kept = [item for item in items if "mode" in item.fixturenames]
     config.hook.pytest_deselected(items=[item for item in items if item not in kept])
