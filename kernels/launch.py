@@ -268,7 +268,7 @@ def _map_constants(call, tile):
 
 def _options(tile):
     # Pipelining (num_stages) costs registers; Triton 3.10 turns fusion to FMA off unless it is asked for.
-    return {"num_warps": tile.num_warps, "num_stages": 1, "enable_fp_fusion": True}
+    return {"num_warps": tile.num_warps, "num_stages": 1, "enable_fp_fusion": True, "maxnreg": tile.registers}
 
 
 def _workspace(like, *shape):
