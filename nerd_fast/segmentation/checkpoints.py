@@ -1,8 +1,9 @@
 """Checkpoints: written whole or not at all, read without running what is in them, and checked before they are used.
 
-A checkpoint is what Lightning saves (`state_dict`, optimizer, schedule, loops) with four entries of ours: `format`,
-`format_version`, `config` (a TrainConfig as a dict) and `data` (what the network was trained on, see `runs.RunData`).
-It holds tensors and plain Python values alone, which is all that `torch.load(weights_only=True)` accepts.
+A checkpoint is what Lightning saves (`state_dict`, optimizer, schedule, loops) with entries of ours: `format`,
+`format_version`, `config` (a TrainConfig as a dict), `data` (what the network was trained on, see `loading.RunData`),
+`environment` (what its last bits depend on) and `position` (how far training has come). It holds tensors and plain
+Python values alone, which is all that `torch.load(weights_only=True)` accepts.
 """
 
 import io

@@ -1,5 +1,6 @@
 """What the commands verify, train, evaluate and predict do, in order."""
 
+import sys
 from dataclasses import asdict
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from nerd_fast.segmentation.inference import predict_mask
 from nerd_fast.segmentation.layouts import find_cases
 from nerd_fast.segmentation.loading import RunData, find_data, find_split, load_training, prepare
 from nerd_fast.segmentation.network import build_network, compile_network
-from nerd_fast.segmentation.runs import LAST, config_of, is_first_process, open_run, write_config
+from nerd_fast.segmentation.runs import LAST, config_of, environment, is_first_process, open_run, write_config
 from nerd_fast.segmentation.volumes import write_mask
 
 
@@ -52,7 +53,8 @@ def train(config):
         if is_first_process():
             write_config(config, folder)
             _say_what_is_trained(config, data, network, train_cases, val_cases)
-        segmenter = Segmenter(network, config, data.classes, {"config": asdict(config), "data": asdict(data)})
+        identity = {"config": asdict(config), "data": asdict(data), "environment": environment()}
+        segmenter = Segmenter(network, config, data.classes, identity)
         fit(segmenter, Slices(train_cases, val_cases, config), folder, checkpoint)
 
 
@@ -162,6 +164,10 @@ def _label_values(mask, data):
 def _check_resume(config, data, network, path):
     checkpoint = read_checkpoint(path)
     load_weights(network, checkpoint, path)
+    before, now = checkpoint.get("environment", {}), environment()
+    changed = [f"{name} {before.get(name)} -> {now[name]}" for name in now if before.get(name) != now[name]]
+    if changed:
+        print(f"{path}: goes on, but not bit for bit, with {', '.join(changed)}", file=sys.stderr)
     for what, error, lines in (
         ("options", UsageError, config.differences(config_of(checkpoint, path))),
         ("data", DataError, data.differences(RunData.of_checkpoint(checkpoint, path))),

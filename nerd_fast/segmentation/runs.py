@@ -3,10 +3,12 @@
 import contextlib
 import fcntl
 import os
+import platform
 import socket
 from dataclasses import asdict, fields
 from pathlib import Path
 
+import torch
 import yaml
 
 from nerd_fast.segmentation.config import TrainConfig
@@ -56,6 +58,12 @@ def _lock(lock, folder):
     lock.truncate(0)
     lock.write(f"process {os.getpid()} on {socket.gethostname()}")
     lock.flush()
+
+
+def environment():
+    """What the last bits of a result depend on, besides configuration and data."""
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or platform.machine()
+    return {"torch": str(torch.__version__), "device": device, "threads": torch.get_num_threads()}
 
 
 def write_config(config, folder):

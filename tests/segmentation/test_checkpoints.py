@@ -22,7 +22,14 @@ def network():
 
 def checkpoint_of(network, **changes):
     weights = {f"network.{name}": value for name, value in network.state_dict().items()}
-    content = {"format": FORMAT, "format_version": FORMAT_VERSION, "config": {}, "data": {}, "state_dict": weights}
+    content = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "config": {},
+        "data": {},
+        "environment": {},
+        "state_dict": weights,
+    }
     return {**content, **changes}
 
 
