@@ -5,6 +5,7 @@ beside the paper's, differences to the U-Net, what was chosen, what is missing),
 `cases.csv` (every metric of every scan), `scores.png`, `missed.png` and `over_segmented.png` (Fig. 4 and 5).
 """
 
+import gc
 import time
 from pathlib import Path
 
@@ -109,6 +110,7 @@ def _finish(planned, states, options, description):
     except (Interrupted, KeyboardInterrupt):
         write_tables(options.out, {**states, planned: state_of(planned)}, options, description)
         raise
+    gc.collect()  # a trainer and its data refer to one another, and would otherwise stay for many runs
     print(f"{time.perf_counter() - started:.0f} s", flush=True)
     states[planned] = state_of(planned)
     write_tables(options.out, states, options, description)

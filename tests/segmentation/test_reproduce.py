@@ -1,14 +1,16 @@
 """`nerd-fast reproduce` on five tiny synthetic scans, three networks, one epoch."""
 
 import csv
+import gc
 import shutil
 import signal
+import weakref
 
 import pytest
 import torch
 
 from nerd_fast.cli import main
-from nerd_fast.segmentation import commands, reproduce
+from nerd_fast.segmentation import commands, reproduce, training
 from nerd_fast.segmentation.errors import CheckpointError, Interrupted, NonFiniteError
 from nerd_fast.segmentation.phantom import write_phantom
 
@@ -157,6 +159,17 @@ def test_label_that_the_crop_cuts_off_is_counted(data, tmp_path):
     arguments = ["reproduce", "wmh", "--data", str(data), "--out", str(tmp_path), "--size", "16", "16", *SMALL]
     assert main([*arguments, "--heads", "conv"]) == 0
     assert "voxels of label off case05; see `--score-in-crop`." in (tmp_path / "table.md").read_text(encoding="utf-8")
+
+
+def test_the_data_of_a_run_do_not_stay_in_memory(data, tmp_path, monkeypatch):
+    alive, started = weakref.WeakSet(), training.Slices.__init__
+    monkeypatch.setattr(training.Slices, "__init__", lambda self, *rest: started(self, *rest) or alive.add(self))
+    gc.disable()  # so that nothing but the study itself collects
+    try:
+        assert run_study(data, tmp_path / "out", "--heads", "conv") == 0
+        assert len(alive) == 0
+    finally:
+        gc.enable()
 
 
 def test_other_options_in_the_same_folder_are_refused(study, data, capsys):
