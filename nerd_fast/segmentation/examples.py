@@ -33,12 +33,14 @@ class Example:
 def load_networks(runs, *, checkpoint="last", accelerator="auto"):
     """{name: network} of the runs {name: folder}, and their common `RunData`.
 
+    `checkpoint` is "best" or "last", for all runs or as {name: checkpoint}.
     Raises CheckpointError for a run that cannot be read, UsageError for runs of different data: one preparation of a
     scan could not serve them all.
     """
     networks, data = {}, None
     for name, folder in runs.items():
-        options = Namespace(run=folder, checkpoint=checkpoint, accelerator=accelerator)
+        which = checkpoint if isinstance(checkpoint, str) else checkpoint[name]
+        options = Namespace(run=folder, checkpoint=which, accelerator=accelerator)
         networks[name], _, found, _ = load_run(options)
         data = data or found
         if lines := found.differences(data):

@@ -64,8 +64,9 @@ def run(options):
 
 def _read(options):
     folders = names_of_runs(options.run)
-    networks, data = load_networks(folders, checkpoint=options.checkpoint, accelerator=options.accelerator)
     results = {name: _results(folder, options) for name, folder in folders.items()}
+    evaluated = {name: Path(document["header"]["checkpoint"]).stem for name, document in results.items()}
+    networks, data = load_networks(folders, checkpoint=evaluated, accelerator=options.accelerator)
     return {
         name: Evaluated(Path(folder), TrainConfig(**read_config(folder)), data, networks[name], results[name])
         for name, folder in folders.items()
@@ -76,7 +77,7 @@ def _results(folder, options):
     path = Path(folder) / f"metrics_{options.subset}.json"
     if not path.exists():
         raise UsageError(
-            f"{path}: no such file, the run has not been evaluated. "
+            f"{path}: no such file, the run is not there or has not been evaluated. "
             f"Run: nerd-fast evaluate --run {folder} --data DIR --subset {options.subset}"
         )
     return read_results(path)

@@ -114,5 +114,4 @@ class ReportOptions:
     data: str | None = option(None, "folder of the data set (default: the one that the first run was trained on)")
     layout: str = as_in(TrainConfig, "layout")
     subset: Literal["train", "val", "test"] = option("test", "which evaluation of the runs")
-    checkpoint: Literal["best", "last"] = as_in(EvaluateOptions, "checkpoint")
     accelerator: str = as_in(EvaluateOptions, "accelerator")

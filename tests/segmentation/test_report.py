@@ -106,12 +106,14 @@ def refused(code, says, out, *words):
 def test_a_run_that_was_not_evaluated_is_a_usage_error_that_says_how(tiny_runs, tmp_path):
     run = shutil.copytree(tiny_runs.conv, tmp_path / "run")
     (run / "metrics_test.json").unlink()
-    says = f"the run has not been evaluated. Run: nerd-fast evaluate --run {run} --data DIR --subset test"
+    says = (
+        f"the run is not there or has not been evaluated. Run: nerd-fast evaluate --run {run} --data DIR --subset test"
+    )
     refused(2, says, tmp_path / "out.html", "--run", run)
 
 
-def test_a_missing_run_is_a_checkpoint_error(tmp_path):
-    refused(4, "no such checkpoint", tmp_path / "out.html", "--run", tmp_path / "nowhere")
+def test_a_missing_run_is_a_usage_error(tmp_path):
+    refused(2, "nowhere/metrics_test.json: no such file", tmp_path / "out.html", "--run", tmp_path / "nowhere")
 
 
 def test_data_of_other_cases_are_a_data_error(tiny_runs, tmp_path):
