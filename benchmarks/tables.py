@@ -131,7 +131,10 @@ def _scaling(rows):
 
 
 def _cold_start(rows):
-    told = [f"  Triton cache {row['cache']}: {row['seconds']:.2f} s" for row in rows]
+    told = [
+        f"  Triton cache {row['cache']}: {row['seconds']:.2f} s, {row['import_seconds']:.2f} s of it import of Triton"
+        for row in rows
+    ]
     return "\n".join(["First forward and backward of a fresh process, wmh", *told])
 
 

@@ -89,8 +89,8 @@ def measure(heads, device, effort, batch=None):
     variants = [variant for variant in VARIANTS if variant[0] in heads]
     expected = Step("conv1x1", False, batch, device)().item()
     rows, steps, alone = [], {}, {}
+    torch._dynamo.reset()
     for number, (head, whole) in enumerate(variants):
-        torch._dynamo.reset()
         step = Step(head, whole, batch, device)
         error = abs(step().item() - expected) / abs(expected)
         row = _row(head, whole, batch, error)

@@ -15,7 +15,7 @@ def test_empty_and_warm_are_one_folder_in_turn_and_the_median_is_kept(monkeypatc
 
     def process(command, *, env, **_):
         folders.append(env["TRITON_CACHE_DIR"])
-        return SimpleNamespace(returncode=0, stdout=json.dumps(next(seconds)))
+        return SimpleNamespace(returncode=0, stdout=json.dumps({"seconds": next(seconds), "import_seconds": 0.1}))
 
     monkeypatch.setattr(cold_start.subprocess, "run", process)
     rows = cold_start.measure(torch.device("cuda"))
