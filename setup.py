@@ -1,4 +1,6 @@
-"""Packaging: the heads (`nerd_fast`), with the Triton kernels of the top-level `kernels/` mapped to `nerd_fast.kernels`."""
+"""Packaging: the heads (`nerd_fast`), with the top-level `kernels/` mapped to `nerd_fast.kernels`."""
+
+from pathlib import Path
 
 from setuptools import find_packages, setup
 
@@ -19,7 +21,7 @@ setup(
     name="nerd-fast",
     version="0.1.0",
     description="NeRD segmentation heads as fused Triton kernels, at the price of the 1x1 convolution they replace",
-    long_description=open("README.md", encoding="utf-8").read(),
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     license_files=["LICENSE"],
