@@ -34,6 +34,9 @@ class StopOnDivergence(pl.Callback):
     def on_before_optimizer_step(self, trainer, module, optimizer):
         if self._scale is not None:
             return
+        gradients = [p.grad for p in module.parameters() if p.grad is not None]
+        if torch.nn.utils.get_total_norm(gradients).isfinite():  # one wait for the device instead of one for each
+            return
         bad = [name for name, p in module.named_parameters() if p.grad is not None and not p.grad.isfinite().all()]
         if bad:
             raise _error(trainer, "a gradient is not finite", f"First parameter with one: {bad[0]}")
