@@ -16,7 +16,7 @@ from nerd_fast.segmentation.errors import DataError
 class PairedDifference:
     """Candidate minus baseline in one metric, over all pairs of one seed and one case.
 
-    `low` and `high` bound the confidence interval of `mean`. `per_seed` are the means of the seeds. `undefined` counts
+    `low` and `high` bound the confidence interval of `mean`, NaN where fewer than two cases are defined. `per_seed` are the means of the seeds. `undefined` counts
     the pairs where a value was NaN or infinite, which no mean includes.
     """
 
@@ -50,7 +50,8 @@ def paired_difference(candidate, baseline, *, confidence=0.95, resamples=10_000,
     means = _mean(sums[drawn].sum(axis=1), counts[drawn].sum(axis=1))
     means = means[np.isfinite(means)]
     tail = (1 - confidence) / 2 * 100
-    low, high = np.percentile(means, (tail, 100 - tail)) if means.size else (np.nan, np.nan)
+    several = np.count_nonzero(counts) > 1  # resampling one case gives it back, which is no interval
+    low, high = np.percentile(means, (tail, 100 - tail)) if several else (np.nan, np.nan)
     return PairedDifference(
         mean=float(_mean(sums.sum(), counts.sum())),
         low=float(low),

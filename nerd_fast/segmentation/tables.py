@@ -141,5 +141,6 @@ def _difference(found, metric):
     if not np.isfinite(found.mean):
         return "undefined"
     mean, low, high = (value * metric.scale for value in (found.mean, found.low, found.high))
-    cell = f"{mean:+.{metric.digits}f} [{low:+.{metric.digits}f}, {high:+.{metric.digits}f}]"
+    interval = "one case" if np.isnan(low) else f"{low:+.{metric.digits}f}, {high:+.{metric.digits}f}"
+    cell = f"{mean:+.{metric.digits}f} [{interval}]"
     return f"{cell}, {found.undefined} undefined" if found.undefined else cell

@@ -7,7 +7,7 @@ from hypothesis.extra import numpy as npst
 from nerd_fast.segmentation.errors import DataError
 from nerd_fast.segmentation.statistics import compare, paired_difference
 
-SCORES = npst.arrays(float, st.tuples(st.integers(1, 3), st.integers(1, 8)), elements=st.floats(0, 1, width=32))
+SCORES = npst.arrays(float, st.tuples(st.integers(1, 3), st.integers(2, 8)), elements=st.floats(0, 1, width=32))
 
 
 def rows(**values):
@@ -115,3 +115,9 @@ def test_models_are_paired_by_seed_and_by_case_whatever_the_order():
 def test_runs_that_do_not_compare_are_refused(candidate, message):
     with pytest.raises(DataError, match=message):
         compare(candidate, {0: rows(a=0.4, b=0.5)}, "dice")
+
+
+def test_one_case_has_a_difference_but_no_interval():
+    found = paired_difference([[0.8], [0.9]], [[0.7], [0.7]])
+    assert found.mean == pytest.approx(0.15)
+    assert np.isnan([found.low, found.high]).all()
