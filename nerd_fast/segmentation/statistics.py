@@ -16,8 +16,8 @@ from nerd_fast.segmentation.errors import DataError
 class PairedDifference:
     """Candidate minus baseline in one metric, over all pairs of one seed and one case.
 
-    `low` and `high` bound the confidence interval of `mean`, NaN where fewer than two cases are defined. `per_seed` are the means of the seeds. `undefined` counts
-    the pairs where a value was NaN or infinite, which no mean includes.
+    `low` and `high` bound the confidence interval of `mean`, NaN where fewer than two cases are defined. `per_seed`
+    are the means of the seeds. `undefined` counts the pairs where a value was NaN or infinite, which no mean includes.
     """
 
     mean: float
