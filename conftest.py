@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-SUITE = Path(__file__).parent / "benchmarks"
+SUITE = Path(__file__).resolve().parent / "benchmarks"
 LIBRARY_DISPLAY_OPTIONS = ("compare", "columns", "histogram", "verbose")
 
 
@@ -77,7 +77,7 @@ def _refuse_companions(option):
 
 
 def _is_in_suite(path):
-    return SUITE in (path := Path(path).resolve()).parents or path == SUITE
+    return Path(path).resolve().is_relative_to(SUITE)
 
 
 def _quieten_library(option):
