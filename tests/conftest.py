@@ -44,6 +44,15 @@ def _seeded():
     torch.manual_seed(0)
 
 
+@pytest.fixture(autouse=True)
+def _gradients_stay_enabled():
+    """No test, and nothing that it calls, may leave gradients switched off for what comes after it."""
+    yield
+    left_off = torch.is_inference_mode_enabled() or not torch.is_grad_enabled()
+    torch.set_grad_enabled(True)
+    assert not left_off, "gradients were left switched off"
+
+
 @pytest.fixture
 def poisoned_empty(monkeypatch):
     """`torch.empty` and its kin filled with NaN, so that an output nobody wrote fails loudly."""

@@ -101,6 +101,7 @@ def _border(network, cases, data, options, moments):
     return np.sqrt(squares / counts)
 
 
+@torch.inference_mode()
 def calibrated(head, features):
     """What NeRDm classifies: `x a(v) + b(v)` for features (B, C, H, W) (eq. 5); other heads leave x as it is."""
     if not isinstance(head, nerd_fast.NeRDm):
@@ -117,16 +118,20 @@ def _kinds(network):
 def _features(network, images, batch_size):
     """Yields (images, features before the last layer) for batches of slices, both (B, C, H, W) on the device."""
     device = next(network.parameters()).device
+    for start in range(0, len(images), batch_size):
+        batch = torch.from_numpy(np.ascontiguousarray(images[start : start + batch_size])).to(device)
+        yield batch, _last_features(network, batch)
+
+
+@torch.inference_mode()  # of one call: a generator would keep the mode for whoever runs between its steps
+def _last_features(network, batch):
     caught = []
     hook = network.final_conv.register_forward_pre_hook(lambda module, inputs: caught.append(inputs[0]))
     try:
-        with torch.inference_mode():
-            for start in range(0, len(images), batch_size):
-                batch = torch.from_numpy(np.ascontiguousarray(images[start : start + batch_size])).to(device)
-                network(batch.contiguous(memory_format=torch.channels_last))
-                yield batch, caught.pop()
+        network(batch.contiguous(memory_format=torch.channels_last))
     finally:
         hook.remove()
+    return caught.pop()
 
 
 def calibration_maps(head, size):
