@@ -129,7 +129,7 @@ def _add_option(parser, entry, kind):
         parser.add_argument(entry.name, type=kind, help=entry.metadata["help"])
         return
     keywords = {"help": entry.metadata["help"], "default": _default(entry)}
-    if kind is bool:
+    if kind in (bool, bool | None):
         parser.add_argument(name, action=argparse.BooleanOptionalAction, **keywords)
         return
     item = _item_of_list(kind)

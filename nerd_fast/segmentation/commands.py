@@ -28,7 +28,14 @@ def verify(options):
     require(options, "data")
     dataset = find_data(options)
     size = tuple(options.size) if options.size else None
-    report = verify_dataset(dataset, split=options.split, size=size, axis=options.axis)
+    report = verify_dataset(
+        dataset,
+        split=options.split,
+        size=size,
+        axis=options.axis,
+        nonfinite=options.nonfinite,
+        allow_geometry_mismatch=options.allow_geometry_mismatch,
+    )
     print(report.text())
     if options.out:
         with whole_file(options.out) as temporary:
@@ -71,6 +78,7 @@ def evaluate(options):
 def write_evaluation(options):
     """Evaluate a run and write JSON and CSV; returns the summary and the path of the JSON file."""
     network, config, data, checkpoint = load_run(options)
+    data = data.read_as(options)
     dataset = find_data(_DataOf(options, data))
     split = find_split(dataset, options.split, config.seed) if options.split else data.split
     cases = _cases_of_split(dataset, split[options.subset], options)
@@ -90,6 +98,8 @@ def write_evaluation(options):
         "score_in_crop": options.score_in_crop,
         "connectivity": options.connectivity,
         "label_2": options.label_2,
+        "nonfinite": data.nonfinite,
+        "allow_geometry_mismatch": data.allow_geometry_mismatch,
     }
     destination = options.out or Path(options.run) / f"metrics_{options.subset}.json"
     written, _ = evaluation.write_results(destination, rows, summary, header)
@@ -100,6 +110,7 @@ def predict(options):
     """`nerd-fast predict`: one mask for each case, in the geometry of its first channel."""
     require(options, "run", "input", "out")
     network, _, data, _ = load_run(options)
+    data = data.read_as(options)
     for case in _input_cases(options.input, data):
         prepared = prepare(case, data, labelled=False)
         mask = _mask(network, prepared, options)

@@ -39,6 +39,10 @@ class DataOptions:
     percentiles: list[float] = option(
         [0, 100], "percentiles of a channel's intensities that become 0 and 1, over the whole volume", nargs=2
     )
+    nonfinite: Literal["error", "zero"] = option("error", "NaN and infinity in a channel: an error, or read as 0")
+    allow_geometry_mismatch: bool = option(
+        False, "take the images of a case for one grid although their affines place them apart; shapes must agree"
+    )
 
 
 @dataclass
@@ -124,6 +128,14 @@ class InferenceOptions:
         None, "see each slice through overlapping windows of so many rows and columns, to save memory", nargs=2
     )
     threshold: float = option(0.5, "probability from which a voxel is foreground")
+    nonfinite: Literal["error", "zero"] | None = option(
+        None, "NaN and infinity in a channel: an error, or read as 0 (default: as the run was trained)"
+    )
+    allow_geometry_mismatch: bool | None = option(
+        None,
+        "take the images of a case for one grid although their affines place them apart; shapes must agree "
+        "(default: as the run was trained)",
+    )
     accelerator: str = option("auto", "cpu, gpu or auto")
 
     def __post_init__(self):

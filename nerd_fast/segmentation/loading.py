@@ -27,6 +27,8 @@ class RunData:
     percentiles: list[float]
     split: dict[str, list[str]]
     files: dict[str, str]
+    nonfinite: str = "error"
+    allow_geometry_mismatch: bool = False
 
     @classmethod
     def of_checkpoint(cls, checkpoint, path):
@@ -40,6 +42,12 @@ class RunData:
     @property
     def classes(self):
         return len(self.label_values) - 1
+
+    def read_as(self, options):
+        """These data with what `options` say of NaN and of geometry; None leaves it as the run was trained."""
+        names = ("nonfinite", "allow_geometry_mismatch")
+        asked = {name: getattr(options, name) for name in names}
+        return replace(self, **{name: value for name, value in asked.items() if value is not None})
 
     def differences(self, other):
         """Lines that say how these data differ from those of `other`; no line where they are the same."""
@@ -92,14 +100,19 @@ def load_training(config):
         percentiles=list(config.percentiles),
         split=split,
         files=hash_files([*cases["train"], *cases["val"]], dataset.root),
+        nonfinite=config.nonfinite,
+        allow_geometry_mismatch=config.allow_geometry_mismatch,
     )
     prepared = {part: [prepare(case, data) for case in found] for part, found in cases.items()}
     return data, prepared["train"], prepared["val"]
 
 
 def prepare(case, data, *, labelled=True):
-    """The case as the network of these data takes it; with `labelled`, a case without label is a DataError."""
-    return prepare_case(
+    """The case as the network of these data takes it; with `labelled`, a case without label is a DataError.
+
+    What is let pass as asked (`nonfinite`, `allow_geometry_mismatch`) is said on standard error.
+    """
+    prepared = prepare_case(
         case,
         channels=data.channels,
         size=tuple(data.size),
@@ -108,4 +121,10 @@ def prepare(case, data, *, labelled=True):
         label_values=data.label_values,
         ignore_values=data.ignore_values,
         percentiles=tuple(data.percentiles),
+        nonfinite=data.nonfinite,
+        allow_geometry_mismatch=data.allow_geometry_mismatch,
     )
+    if is_first_process():
+        for sentence in prepared.allowed:
+            print(f"warning: {sentence}", file=sys.stderr)
+    return prepared

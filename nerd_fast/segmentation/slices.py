@@ -8,11 +8,13 @@ and 240x160 the atrium crops of up to 232x159. `picture` turns a slice for the e
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from nerd_fast.segmentation.cases import Case, DataSet
-from nerd_fast.segmentation.faults import data_error
+from nerd_fast.segmentation.errors import DataError
+from nerd_fast.segmentation.faults import data_error, fault_of
 from nerd_fast.segmentation.volumes import Grid, Volume, check_same_grid, read_grid, read_label, read_volume
 
 SPACING_TIE = 0.01
@@ -81,6 +83,7 @@ class PreparedCase:
         ignore: (X, Y, Z) bool, where the label holds an ignored value; None where there is none.
         volume: the grid of the first channel, to measure distances in and to write masks like.
         label_voxels_lost: foreground voxels that the crop cut off.
+        allowed: what is wrong with the files and was let pass as asked, a sentence each.
     """
 
     name: str
@@ -91,6 +94,7 @@ class PreparedCase:
     volume: Grid
     geometry: SliceGeometry
     label_voxels_lost: int
+    allowed: tuple[str, ...] = ()
 
 
 def slicing_axis(spacing: Sequence[float]) -> int:
@@ -129,12 +133,15 @@ def prepare_case(
     label_values: Sequence[int] = (0, 1),
     ignore_values: Sequence[int] = (),
     percentiles: tuple[float, float] = (0, 100),
+    nonfinite: Literal["error", "zero"] = "error",
+    allow_geometry_mismatch: bool = False,
 ) -> PreparedCase:
     """Reads a case, checks that its images share one grid, scales it and cuts it into slices.
 
     `axis` is that of the canonical volume across the slices, found from the spacing where None. With `label` None the
     label file is not read. `label_values` are the values of background, class 1, class 2, ...; `ignore_values` as in
-    `DataSet`.
+    `DataSet`. `nonfinite` "zero" reads NaN and infinity in channels as 0; `allow_geometry_mismatch` puts images of one
+    shape on the grid of the first channel wherever their affines place them.
 
     Raises:
         DataError: a file that cannot be trusted, a channel that is missing or constant, a label that is missing.
@@ -147,23 +154,37 @@ def prepare_case(
             expected=f"the channels {', '.join(channels)}" + (f" and the label {label}" if label else ""),
             remedy="add the file or leave the case out",
         )
-    grid, geometry, stacks = None, None, []
+    grid, geometry, stacks, allowed = None, None, [], []
     for name in channels:
-        volume = read_volume(case.channels[name], component=case.component.get(name))
+        volume = read_volume(case.channels[name], component=case.component.get(name), nonfinite=nonfinite)
+        if volume.zeroed:
+            allowed.append(f"{volume.source}: {volume.zeroed} voxels NaN or infinite are read as 0")
         if grid is None:
             grid = volume.grid
             geometry = SliceGeometry(slicing_axis(grid.spacing) if axis is None else axis, grid.shape, tuple(size))
-        check_same_grid(grid, volume)
+        allowed += geometry_mismatch(grid, volume, allow_geometry_mismatch)
         stacks.append(geometry.crop(scale_to_unit(volume.data, volume.source, percentiles)))
     images = np.stack(stacks, axis=1)
     if label is None:
-        return PreparedCase(case.name, images, None, None, None, grid, geometry, 0)
+        return PreparedCase(case.name, images, None, None, None, grid, geometry, 0, tuple(allowed))
     found = read_label(case.label, (*label_values, *ignore_values))
-    check_same_grid(grid, found)
+    allowed += geometry_mismatch(grid, found, allow_geometry_mismatch)
     truth, ignore = class_numbers(found, label_values, ignore_values)
     cropped = geometry.crop(truth)
     lost = int(np.count_nonzero(truth) - np.count_nonzero(cropped))
-    return PreparedCase(case.name, images, cropped, truth, ignore, grid, geometry, lost)
+    return PreparedCase(case.name, images, cropped, truth, ignore, grid, geometry, lost, tuple(allowed))
+
+
+def geometry_mismatch(grid: Grid, other: Grid, allow: bool) -> list[str]:
+    """How the two grids differ in place, in a sentence, where that is allowed; otherwise as `check_same_grid`."""
+    try:
+        check_same_grid(grid, other)
+    except DataError as error:
+        if not allow or grid.shape != other.shape:
+            raise
+        fault = fault_of(error)
+        return [f"{fault.file}: {fault.found}, taken for the same place"]
+    return []
 
 
 def class_numbers(

@@ -55,6 +55,8 @@ class ReproduceOptions:
         nargs=2,
     )
     percentiles: list[float] = as_in(TrainConfig, "percentiles")
+    nonfinite: Literal["error", "zero"] = as_in(TrainConfig, "nonfinite")
+    allow_geometry_mismatch: bool = as_in(TrainConfig, "allow_geometry_mismatch")
 
     loss: Literal["entropy+dice", "entropy", "dice"] = as_in(TrainConfig, "loss")
     normalisation: Literal["batch", "instance", "group"] = as_in(TrainConfig, "normalisation")

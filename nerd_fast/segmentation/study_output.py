@@ -17,6 +17,8 @@ from nerd_fast.segmentation.tables import Table, differences_table, results_tabl
 CHOICES = {
     "loss": "loss",
     "percentiles": "percentiles of a channel that become 0 and 1",
+    "nonfinite": "NaN and infinity in a channel",
+    "allow_geometry_mismatch": "affines that differ within a case are let pass",
     "normalisation": "normalisation of the U-Net",
     "dropout": "dropout",
     "flip": "flips in training",

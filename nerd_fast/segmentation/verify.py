@@ -16,7 +16,15 @@ from nerd_fast.segmentation.errors import DataError
 from nerd_fast.segmentation.faults import Fault, fault_of
 from nerd_fast.segmentation.slices import SliceGeometry, class_numbers, slicing_axis
 from nerd_fast.segmentation.splits import PARTS, load_split, split_faults
-from nerd_fast.segmentation.volumes import Grid, Volume, check_same_grid, read_label, read_volume
+from nerd_fast.segmentation.volumes import (
+    Grid,
+    Volume,
+    check_finite,
+    check_same_grid,
+    read_label,
+    read_volume,
+    set_nonfinite_to_zero,
+)
 
 FORMAT_VERSION = 1
 
@@ -89,6 +97,8 @@ def verify_dataset(
     size: tuple[int, int] | None = None,
     axis: int | None = None,
     label_values: Sequence[int] | None = None,
+    nonfinite: Literal["error", "zero"] = "error",
+    allow_geometry_mismatch: bool = False,
     progress: Callable[[Sequence[Case]], Sequence[Case]] = lambda cases: cases,
 ) -> Report:
     """Reads every file of every case to its end and reports what is wrong, all of it.
@@ -97,7 +107,8 @@ def verify_dataset(
     of one case on different grids; label values that are not declared; a split that does not fit its cases, with one
     patient in two parts, or with the same scan in two parts under different names. Warnings: an empty label; a case
     without a label; voxels of the label that a crop to `size` cuts off; spacing in the header at odds with the affine;
-    the same scan twice outside of the parts of a split; cases in no part.
+    the same scan twice outside of the parts of a split; cases in no part. With `nonfinite` "zero" NaN and infinity in
+    channels are warnings, and with `allow_geometry_mismatch` images of one shape on different grids are.
 
     `split`, names per part or a split file, is the data set's own where None; `size` None means no crop. `progress`
     wraps the cases as they are read.
@@ -107,7 +118,7 @@ def verify_dataset(
     values = tuple(label_values or dataset.label_values)
     grids, seen, pixels = {}, defaultdict(list), 0
     for case in progress(dataset.cases):
-        found = _CaseCheck(dataset, case, problems, values, size, axis)
+        found = _CaseCheck(dataset, case, problems, values, size, axis, nonfinite, allow_geometry_mismatch)
         found.run()
         if found.grid is not None:
             geometry = found.geometry
@@ -136,9 +147,10 @@ def verify_dataset(
 class _CaseCheck:
     """The checks of one case: the grid of its first readable channel, the digests of its voxels, its problems."""
 
-    def __init__(self, dataset, case, problems, values, size, axis):
+    def __init__(self, dataset, case, problems, values, size, axis, nonfinite, allow_geometry_mismatch):
         self.dataset, self.case, self.problems = dataset, case, problems
         self.values, self.size, self.axis = values, size, axis
+        self.nonfinite, self.allow_geometry_mismatch = nonfinite, allow_geometry_mismatch
         self.grid: Grid | None = None
         self.geometry: SliceGeometry | None = None
         self.digests: dict[str, str] = {}
@@ -150,7 +162,7 @@ class _CaseCheck:
                 continue
             if self.grid is None:
                 self._take_grid(volume)
-            self._attempt(check_same_grid, self.grid, volume)
+            self._compare_grid(volume)
         if self.case.label is not None:
             self._attempt(self._label)
         elif self.dataset.label is not None:
@@ -165,29 +177,30 @@ class _CaseCheck:
     def _channel(self, channel: str) -> Volume:
         path = self.case.channels[channel]
         volume = read_volume(path, component=self.case.component.get(channel), nonfinite="keep")
-        finite = np.isfinite(volume.data)
-        if not finite.all():
-            count = volume.data.size - int(np.count_nonzero(finite))
-            first = tuple(int(i) for i in np.unravel_index(np.argmin(finite), finite.shape))
-            self._report(
-                "error",
-                path,
-                f"{count} of {finite.size} voxels NaN or infinite, the first at {first}",
-                "finite intensities",
-                "repair or leave out the scan",
-            )
-        elif volume.data.min() == volume.data.max():
-            self._report(
-                "error",
-                path,
-                f"the same intensity {volume.data.flat[0]:g} in every voxel",
-                "an image with contrast",
-                "export the channel again or leave the case out",
-            )
-        else:
-            self.digests[channel] = hashlib.sha256(volume.data).hexdigest()
+        zero = self.nonfinite == "zero"
+        finite = self._passes(check_finite, path, volume.data, severity="warning" if zero else "error")
+        if not finite and zero:
+            set_nonfinite_to_zero(volume.data)
+        if finite or zero:
+            self._check_contrast(channel, volume)
         self._compare_spacing(volume)
         return volume
+
+    def _check_contrast(self, channel: str, volume: Volume) -> None:
+        if volume.data.min() < volume.data.max():
+            self.digests[channel] = hashlib.sha256(volume.data).hexdigest()
+            return
+        self._report(
+            "error",
+            volume.source,
+            f"the same intensity {volume.data.flat[0]:g} in every voxel",
+            "an image with contrast",
+            "export the channel again or leave the case out",
+        )
+
+    def _compare_grid(self, volume: Volume) -> None:
+        allowed = self.allow_geometry_mismatch and volume.shape == self.grid.shape
+        self._passes(check_same_grid, self.grid, volume, severity="warning" if allowed else "error")
 
     def _compare_spacing(self, volume: Volume) -> None:
         claimed = sorted(float(zoom) for zoom in volume.header.get_zooms()[:3])
@@ -216,7 +229,9 @@ class _CaseCheck:
             )
         if self.grid is None:
             return
-        check_same_grid(self.grid, label)
+        self._compare_grid(label)
+        if label.shape != self.grid.shape:
+            return
         lost = np.count_nonzero(truth) - np.count_nonzero(self.geometry.crop(truth))
         if lost:
             window = "x".join(map(str, self.geometry.size))
@@ -234,6 +249,14 @@ class _CaseCheck:
         except DataError as error:
             self._report("error", *asdict(fault_of(error)).values())
             return None
+
+    def _passes(self, check: Callable, *arguments: Any, severity: str) -> bool:
+        try:
+            check(*arguments)
+        except DataError as error:
+            self._report(severity, *asdict(fault_of(error)).values())
+            return False
+        return True
 
     def _report(self, severity, file, found, expected, remedy) -> None:
         self.problems.append(Problem(severity, self.case.name, str(file), found, expected, remedy))

@@ -80,9 +80,13 @@ class Grid:
 
 @dataclass(frozen=True)
 class Volume(Grid):
-    """A grid with its voxels: `data` (X, Y, Z), native byte order, closest canonical (RAS) orientation."""
+    """A grid with its voxels: `data` (X, Y, Z), native byte order, closest canonical (RAS) orientation.
+
+    `zeroed` counts the voxels that were NaN or infinite in the file and are 0 here.
+    """
 
     data: np.ndarray
+    zeroed: int = 0
 
     @property
     def grid(self) -> Grid:
@@ -123,19 +127,31 @@ def read_volume(
             if (description.slope, description.inter) != (1.0, 0.0):
                 data *= np.float32(description.slope)
                 data += np.float32(description.inter)
+    if nonfinite == "error":
+        check_finite(path, data)
+    zeroed = set_nonfinite_to_zero(data) if nonfinite == "zero" else 0
+    return Volume(data=data, zeroed=zeroed, **grid.__dict__)
+
+
+def check_finite(source: str | os.PathLike, data: np.ndarray) -> None:
+    """Raises DataError where voxels are NaN or infinite, with their number and the first of them."""
     finite = np.isfinite(data)
-    if nonfinite != "keep" and not finite.all():
-        if nonfinite == "error":
-            first = tuple(int(i) for i in np.unravel_index(np.argmin(finite), data.shape))
-            count = data.size - np.count_nonzero(finite)
-            raise data_error(
-                path,
-                found=f"{count} of {data.size} voxels NaN or infinite, the first at {first}",
-                expected="finite intensities",
-                remedy="repair the file, or ask for zeros in their place",
-            )
-        data[~finite] = 0
-    return Volume(data=data, **grid.__dict__)
+    if finite.all():
+        return
+    first = tuple(int(i) for i in np.unravel_index(np.argmin(finite), data.shape))
+    raise data_error(
+        source,
+        found=f"{data.size - np.count_nonzero(finite)} of {data.size} voxels NaN or infinite, the first at {first}",
+        expected="finite intensities",
+        remedy="repair the file, leave the case out, or, for a channel but not for a label, use --nonfinite zero",
+    )
+
+
+def set_nonfinite_to_zero(data: np.ndarray) -> int:
+    """Sets NaN and infinity to 0 in place; returns how many there were."""
+    bad = ~np.isfinite(data)
+    data[bad] = 0
+    return int(np.count_nonzero(bad))
 
 
 def read_label(path: str | os.PathLike, values: Sequence[int] = (0, 1), *, max_voxels: int = MAX_VOXELS) -> Volume:
@@ -170,7 +186,10 @@ def read_label(path: str | os.PathLike, values: Sequence[int] = (0, 1), *, max_v
 
 
 def check_same_grid(grid: Grid, other: Grid) -> None:
-    """Raises DataError unless both grids have one shape and corners within `GRID_TOLERANCE` of a voxel."""
+    """Raises DataError unless both grids have one shape and corners within `GRID_TOLERANCE` of a voxel.
+
+    A mismatch of the place alone, the shapes being the same, is what `--allow-geometry-mismatch` lets pass.
+    """
     if grid.shape != other.shape:
         raise data_error(
             other.source,
@@ -187,7 +206,7 @@ def check_same_grid(grid: Grid, other: Grid) -> None:
             other.source,
             found=f"an affine that places the volume up to {apart:.4g} mm away from {grid.source}",
             expected=f"the same place within {GRID_TOLERANCE * min(grid.spacing):.3g} mm",
-            remedy="resample one onto the other or correct the header",
+            remedy="resample one onto the other, correct the header, or use --allow-geometry-mismatch",
         )
 
 

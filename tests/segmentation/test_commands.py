@@ -9,6 +9,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from tests.segmentation.runs_for_tests import arguments, command, tiny_data, weights_of
 
@@ -224,6 +225,52 @@ def test_bad_data_is_refused_before_training_and_leaves_nothing(copy, tmp_path, 
     damage(copy)
     words = arguments(copy, tmp_path / "run", channels=["FLAIR", "T1"], label="lesion")
     refused(3, *words, leaves=tmp_path / "run", says=[says])
+
+
+ALLOWANCES = {"nonfinite": "zero", "allow_geometry_mismatch": True}
+
+
+def odd(folder):
+    not_finite(folder)
+    mismatched_affine(folder)
+
+
+def test_what_is_allowed_is_said_and_recorded_in_the_run(copy, tmp_path):
+    odd(copy)
+    words = arguments(copy, tmp_path, epochs=1, channels=["FLAIR", "T1"], label="lesion", **ALLOWANCES)
+    code, _, message = command(*words)
+    assert code == 0, message
+    assert "T1.nii.gz" in message
+    assert "read as 0" in message
+    assert "lesion.nii.gz: an affine" in message
+    checkpoint = torch.load(tmp_path / "last.ckpt", weights_only=True)
+    for record in (checkpoint["data"], checkpoint["config"], yaml.safe_load((tmp_path / "config.yaml").read_text())):
+        assert {name: record[name] for name in ALLOWANCES} == ALLOWANCES
+    assert command("evaluate", "--run", tmp_path, "--data", copy, "--subset", "train")[0] == 0
+    header = json.loads((tmp_path / "metrics_train.json").read_text())["header"]
+    assert {name: header[name] for name in ALLOWANCES} == ALLOWANCES
+
+
+def test_what_a_run_does_not_allow_is_allowed_for_one_evaluation_or_prediction(run, copy, tmp_path):
+    odd(copy)
+    evaluated = ("evaluate", "--run", run, "--data", copy, "--subset", "train", "--out", tmp_path / "out" / "m.json")
+    predicted = ("predict", "--run", run, "--input", copy / "case01", "--out", tmp_path / "out")
+    for words in (evaluated, predicted):
+        refused(3, *words, leaves=tmp_path / "out", says=["T1.nii.gz", "--nonfinite zero"])
+    for words in (evaluated, predicted):
+        code, _, message = command(*words, "--nonfinite", "zero", "--allow-geometry-mismatch")
+        assert code == 0, message
+    header = json.loads((tmp_path / "out" / "m.json").read_text())["header"]
+    assert {name: header[name] for name in ALLOWANCES} == ALLOWANCES
+
+
+def test_verify_takes_what_is_allowed_for_a_warning(copy):
+    odd(copy)
+    words = ("verify", "--data", copy, "--channels", "FLAIR", "T1", "--label", "lesion")
+    assert command(*words)[0] == 3
+    code, printed, _ = command(*words, "--nonfinite", "zero", "--allow-geometry-mismatch")
+    assert code == 0
+    assert "0 errors, 2 warnings: ready" in printed
 
 
 @pytest.mark.parametrize("damage", [missing, truncated, not_finite, undeclared_label])

@@ -42,6 +42,7 @@ def test_the_models_of_one_seed_come_before_the_next_seed():
 
 def test_what_is_chosen_reaches_training_and_evaluation():
     chosen = {"loss": "dice", "flip": True, "rotate": 10.0, "percentiles": [1.0, 99.0], "normalisation": "instance"}
+    chosen |= {"nonfinite": "zero", "allow_geometry_mismatch": True}
     scoring = {"threshold": 0.3, "connectivity": 6, "label_2": "background", "score_in_crop": True, "flips": True}
     (run,) = planned(
         resolve(ReproduceOptions("wmh", out="study", heads=["nerdm"], filters=[64], seeds=[7], **chosen, **scoring), 9)

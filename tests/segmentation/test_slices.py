@@ -1,3 +1,4 @@
+import nibabel as nib
 import numpy as np
 import pytest
 from hypothesis import given
@@ -160,6 +161,48 @@ def test_images_on_different_grids_are_refused(tmp_path, name):
     write_nifti(tmp_path / "a" / f"{name}.nii.gz", (ramp() > 60).astype(np.uint8), shifted)
     with pytest.raises(DataError, match=rf"{name}.nii.gz: an affine that places the volume up to 3 mm away from"):
         prepared(tmp_path / "a")
+
+
+@pytest.mark.parametrize("name", ["T1", "lesion"])
+def test_images_placed_apart_are_taken_for_one_grid_when_told_to(tmp_path, name):
+    write_case(tmp_path / "a")
+    whole = prepared(tmp_path / "a")
+    image = nib.load(tmp_path / "a" / f"{name}.nii.gz")
+    shifted = AFFINE.copy()
+    shifted[2, 3] += 3
+    write_nifti(tmp_path / "a" / f"{name}.nii.gz", np.asanyarray(image.dataobj), shifted)
+    case = prepared(tmp_path / "a", allow_geometry_mismatch=True)
+    np.testing.assert_array_equal(case.images, whole.images)
+    np.testing.assert_array_equal(case.truth, whole.truth)
+    (sentence,) = case.allowed
+    assert f"{name}.nii.gz: an affine that places the volume up to 3 mm away" in sentence
+
+
+def test_images_of_different_shapes_are_refused_whatever_is_allowed(tmp_path):
+    write_case(tmp_path / "a")
+    write_nifti(tmp_path / "a" / "T1.nii.gz", ramp((6, 5, 3)))
+    with pytest.raises(DataError, match="shape"):
+        prepared(tmp_path / "a", allow_geometry_mismatch=True)
+
+
+def test_voxels_that_are_not_finite_are_zero_when_told_to(tmp_path):
+    write_case(tmp_path / "a")
+    image = ramp(dtype=np.float32) + 1
+    image[1, 2, 3], image[0, 0, 0] = np.nan, np.inf
+    write_nifti(tmp_path / "a" / "T1.nii.gz", image)
+    with pytest.raises(DataError, match=r"2 of 120 voxels NaN or infinite.*--nonfinite zero"):
+        prepared(tmp_path / "a")
+    case = prepared(tmp_path / "a", nonfinite="zero")
+    assert case.images[3, 1, 6 - 1 - 1 + 1, 2] == 0  # X is turned over, and padded by one
+    assert np.isfinite(case.images).all()
+    assert case.allowed == (f"{tmp_path / 'a' / 'T1.nii.gz'}: 2 voxels NaN or infinite are read as 0",)
+
+
+def test_a_label_that_is_not_finite_is_refused_whatever_is_allowed(tmp_path):
+    write_case(tmp_path / "a")
+    write_nifti(tmp_path / "a" / "lesion.nii.gz", np.full((6, 5, 4), np.nan, dtype=np.float32))
+    with pytest.raises(DataError, match="lesion.nii.gz: 120 of 120 voxels NaN"):
+        prepared(tmp_path / "a", nonfinite="zero")
 
 
 def test_axis_and_percentiles_can_be_chosen(tmp_path):

@@ -126,6 +126,29 @@ def test_label_lost_by_the_crop_is_a_warning_with_counts(folder):
     assert len(found) == 6
 
 
+def test_what_is_allowed_is_a_warning(folder):
+    break_nan(folder / "c0")
+    break_place(folder / "c1")
+    assert [severity for severity, *_ in problems(folder)] == ["error", "error"]
+    found = problems(folder, nonfinite="zero", allow_geometry_mismatch=True)
+    assert [(severity, case) for severity, case, _ in found] == [("warning", "c0"), ("warning", "c1")]
+    assert "NaN" in found[0][2]
+    assert "an affine that places" in found[1][2]
+
+
+def test_another_shape_is_an_error_whatever_is_allowed(folder):
+    break_axes(folder / "c0")
+    ((severity, _, found),) = problems(folder, allow_geometry_mismatch=True)
+    assert (severity, found) == ("error", "shape (5, 6, 4)")
+
+
+def test_a_channel_of_nothing_but_nan_is_constant_once_it_is_zero(folder):
+    write_nifti(folder / "c0" / "T1.nii.gz", np.full((6, 5, 4), np.nan, dtype=np.float32))
+    found = [(severity, found) for severity, _, found in problems(folder, nonfinite="zero")]
+    assert found[0] == ("error", "the same intensity 0 in every voxel")
+    assert found[1][0] == "warning"
+
+
 def test_spacing_at_odds_with_the_affine_is_a_warning(folder):
     data = ramp()
     write_nifti(folder / "c0" / "T1.nii.gz", data, edit={"pixdim": [1, 1, 1, 3, 0, 0, 0, 0], "qform_code": 0})
