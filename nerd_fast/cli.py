@@ -27,7 +27,7 @@ COMMANDS = {
     "predict": (
         "masks as NIfTI in the geometry of the input",
         "config:PredictOptions",
-        "segmentation.commands:predict",
+        "segmentation.prediction:run",
     ),
     "reproduce": (
         "the paper's tables and figures on your data",

@@ -1,4 +1,4 @@
-"""What the commands verify, train, evaluate and predict do, in order."""
+"""What the commands verify, train and evaluate do, in order."""
 
 import sys
 from dataclasses import asdict
@@ -7,18 +7,14 @@ from pathlib import Path
 import torch
 
 from nerd_fast.segmentation import evaluation
-from nerd_fast.segmentation.cases import Case, images_in
 from nerd_fast.segmentation.checkpoints import load_weights, read_checkpoint
 from nerd_fast.segmentation.config import require
 from nerd_fast.segmentation.errors import DataError, UsageError
 from nerd_fast.segmentation.files import whole_file
-from nerd_fast.segmentation.headers import stem, suffix
 from nerd_fast.segmentation.inference import predict_mask
-from nerd_fast.segmentation.layouts import find_cases
 from nerd_fast.segmentation.loading import RunData, find_data, find_split, load_training, prepare
 from nerd_fast.segmentation.network import build_network, compile_network
 from nerd_fast.segmentation.runs import LAST, config_of, environment, is_first_process, open_run, write_config
-from nerd_fast.segmentation.volumes import write_mask
 
 
 def verify(options):
@@ -106,19 +102,6 @@ def write_evaluation(options):
     return summary, written
 
 
-def predict(options):
-    """`nerd-fast predict`: one mask for each case, in the geometry of its first channel."""
-    require(options, "run", "input", "out")
-    network, _, data, _ = load_run(options)
-    data = data.read_as(options)
-    for case in _input_cases(options.input, data):
-        prepared = prepare(case, data, labelled=False)
-        mask = _mask(network, prepared, options)
-        path = Path(options.out) / f"{case.name}.nii.gz"
-        write_mask(path, _label_values(prepared.geometry.paste(mask), data), prepared.volume)
-        print(path)
-
-
 def load_run(options):
     """The network of a run on the device asked for, its configuration, its data and the checkpoint's path."""
     path = Path(options.run) / f"{options.checkpoint}.ckpt"
@@ -141,7 +124,7 @@ def device_of(accelerator):
 def evaluate_case(network, case, data, options):
     """The row of metrics of one case."""
     prepared = prepare(case, data)
-    mask = prepared.geometry.paste(_mask(network, prepared, options))
+    mask = prepared.geometry.paste(mask_of(network, prepared, options))
     truth = prepared.geometry.paste(prepared.label) if options.score_in_crop else prepared.truth
     metrics = evaluation.evaluate_labels(
         mask,
@@ -155,7 +138,8 @@ def evaluate_case(network, case, data, options):
     return {"case": case.name, **metrics, "label_voxels_lost": prepared.label_voxels_lost}
 
 
-def _mask(network, prepared, options):
+def mask_of(network, prepared, options):
+    """Class numbers (S, H, W) uint8 of the slices of a case, made as the `InferenceOptions` say."""
     return predict_mask(
         network,
         prepared.images,
@@ -165,11 +149,6 @@ def _mask(network, prepared, options):
         window=options.window,
         name=prepared.name,
     )
-
-
-def _label_values(mask, data):
-    """Class numbers as the values that the label files use."""
-    return torch.tensor(data.label_values, dtype=torch.uint8)[torch.from_numpy(mask).long()].numpy()
 
 
 def _check_resume(config, data, network, path):
@@ -213,26 +192,3 @@ def _cases_of_split(dataset, names, options):
         found = f"no case {', '.join(missing)}" if missing else f"no case in the subset {options.subset}"
         raise DataError(f"{options.data}: {found}; expected the cases of the split. Name another --split or --subset")
     return dataset.subset(names)
-
-
-def _input_cases(inputs, data):
-    cases = [case for item in inputs for case in _cases_of_input(Path(item), data)]
-    names = [case.name for case in cases]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise UsageError(f"--input: several cases are named {', '.join(twice)}; expected one mask for each name")
-    return cases
-
-
-def _cases_of_input(path, data):
-    if suffix(path) and not path.is_dir():
-        if len(data.channels) != 1:
-            raise UsageError(
-                f"--input {path}: one image, but the network reads {', '.join(data.channels)}. "
-                "Name a folder that holds a file of each name"
-            )
-        name = stem(path) if stem(path) != data.channels[0] else path.resolve().parent.name
-        return [Case(name, {data.channels[0]: path})]
-    if path.is_dir() and set(data.channels) <= set(images := images_in(path)):
-        return [Case(path.resolve().name, {name: images[name] for name in data.channels})]
-    return find_cases(path, channels=data.channels).cases

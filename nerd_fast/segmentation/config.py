@@ -163,10 +163,11 @@ class EvaluateOptions(InferenceOptions):
 
 @dataclass
 class PredictOptions(InferenceOptions):
-    """Masks as NIfTI in the geometry of the input."""
+    """Masks as NIfTI in the geometry of the input. A rerun makes what is missing."""
 
     input: list[str] = option([], "folders of cases, or single images for a network of one channel")
     out: str | None = option(None, "folder of the masks")
+    overwrite: bool = option(False, "make every mask again, and replace those that are there")
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 import os
 from contextlib import contextmanager
+from glob import escape
 from pathlib import Path
 
 from nerd_fast.segmentation.errors import UsageError
@@ -25,6 +26,13 @@ def whole_file(path):
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(path):
+    """Remove what killed processes left half written of the file at `path`."""
+    path = Path(path)
+    for leftover in path.parent.glob(f".*.partial.{escape(path.name)}"):
+        leftover.unlink(missing_ok=True)
 
 
 @contextmanager

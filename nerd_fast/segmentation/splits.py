@@ -134,14 +134,17 @@ def _divide(cases: Sequence[Case], sizes: Mapping[str, int], seed: int) -> dict[
 
 def hash_files(cases: Iterable[Case], root: str | os.PathLike = "/") -> dict[str, str]:
     """SHA-256 of each file of the cases, by its path relative to `root`. Raises DataError for a file that is absent."""
-    hashes = {}
-    for path in sorted({path for case in cases for path in case.files}):
-        try:
-            with open(path, "rb") as file:
-                hashes[os.path.relpath(path, root)] = hashlib.file_digest(file, "sha256").hexdigest()
-        except OSError as error:
-            raise data_error(path, found=str(error), expected="a file to read", remedy="check the data set") from error
-    return hashes
+    paths = sorted({path for case in cases for path in case.files})
+    return {os.path.relpath(path, root): hash_file(path) for path in paths}
+
+
+def hash_file(path: str | os.PathLike) -> str:
+    """SHA-256 of a file, as hexadecimal digits. Raises DataError for a file that is absent."""
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise data_error(path, found=str(error), expected="a file to read", remedy="check the data set") from error
 
 
 def _sizes(cases, fractions, counts) -> dict[str, int]:

@@ -210,11 +210,11 @@ def check_same_grid(grid: Grid, other: Grid) -> None:
         )
 
 
-def write_mask(path: str | os.PathLike, mask: np.ndarray, like: Grid) -> None:
+def write_mask(path: str | os.PathLike, mask: np.ndarray, like: Grid, *, description: str | None = None) -> None:
     """Writes a mask (X, Y, Z), values 0 to 255, as uint8 NIfTI with the orientation, shape and header codes of `like`.
 
-    The header is that of the source but for the data type and the scaling (slope 1, intercept 0). The file appears
-    whole or not at all.
+    The header is that of the source but for the data type, the scaling (slope 1, intercept 0) and, where a
+    `description` of up to 79 bytes is given, the field `descrip`. The file appears whole or not at all.
 
     Raises:
         ValueError: shape or values of the mask, or the suffix of the path, are not as above.
@@ -234,6 +234,8 @@ def write_mask(path: str | os.PathLike, mask: np.ndarray, like: Grid) -> None:
     header.set_data_dtype(np.uint8)
     header.set_slope_inter(1, 0)
     header["cal_min"], header["cal_max"] = 0, 0
+    if description is not None:
+        header["descrip"] = description.encode()
     image = (nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image)(
         like.to_stored(values), None, header
     )

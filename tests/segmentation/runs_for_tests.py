@@ -37,6 +37,17 @@ def command(*arguments):
     return code, printed.getvalue(), errors.getvalue()
 
 
+def refused(code, *words, leaves=None, says=()):
+    """Run a command, and check its exit code, that it says one thing without traceback, and that nothing is left."""
+    found, _, message = command(*words)
+    assert found == code, message
+    assert "Traceback" not in message
+    for word in says:
+        assert str(word) in message
+    if leaves is not None:
+        assert not [path for path in leaves.glob("**/*") if path.is_file() and path.name != ".lock"]
+
+
 def arguments(data, out, **options):
     """The arguments of `nerd-fast train` for the quickest run."""
     words = ["train"]

@@ -11,7 +11,7 @@ import pytest
 import torch
 import yaml
 
-from tests.segmentation.runs_for_tests import arguments, command, tiny_data, weights_of
+from tests.segmentation.runs_for_tests import arguments, command, refused, tiny_data, weights_of
 
 
 @pytest.fixture(scope="module")
@@ -36,17 +36,6 @@ def copy(data, tmp_path):
 @pytest.fixture
 def copied_run(run, tmp_path):
     return shutil.copytree(run, tmp_path / "copied run")
-
-
-def refused(code, *words, leaves=None, says=()):
-    """Run a command, and check its exit code, that it says one thing without traceback, and that nothing is left."""
-    found, _, message = command(*words)
-    assert found == code, message
-    assert "Traceback" not in message
-    for word in says:
-        assert str(word) in message
-    if leaves is not None:
-        assert not [path for path in leaves.glob("**/*") if path.is_file() and path.name != ".lock"]
 
 
 def test_evaluate_writes_a_row_for_each_case_and_a_summary(run, data, tmp_path):
@@ -82,43 +71,6 @@ def test_label_outside_of_the_crop_counts_as_missed_unless_told_otherwise(data, 
     assert scores["--no-score-in-crop"]["truth_ml"] == pytest.approx(truth.sum() * voxel, rel=1e-4)
     assert scores["--score-in-crop"]["truth_ml"] == pytest.approx((truth.sum() - lost) * voxel, rel=1e-4)
     assert scores["--score-in-crop"]["dice"] > scores["--no-score-in-crop"]["dice"]
-
-
-def test_predict_writes_masks_in_the_geometry_of_the_input(run, data, tmp_path):
-    code, printed, _ = command("predict", "--run", run, "--input", data / "case04", "--out", tmp_path)
-    assert code == 0
-    source, mask = nib.load(data / "case04" / "FLAIR.nii.gz"), nib.load(tmp_path / "case04.nii.gz")
-    assert str(tmp_path / "case04.nii.gz") in printed
-    assert mask.shape == source.shape
-    assert mask.get_data_dtype() == np.uint8
-    np.testing.assert_array_equal(mask.affine, source.affine)
-    for code in ("sform_code", "qform_code"):
-        assert mask.header[code] == source.header[code]
-
-
-def test_predict_of_a_data_set_is_predict_of_its_cases(run, data, tmp_path):
-    assert command("predict", "--run", run, "--input", data, "--out", tmp_path, "--flips")[0] == 0
-    assert sorted(path.name for path in tmp_path.iterdir()) == [f"case0{number}.nii.gz" for number in (1, 2, 3, 4)]
-
-
-def test_predict_takes_a_single_image_for_a_network_of_one_channel(data, tmp_path):
-    command(*arguments(data, tmp_path / "run", epochs=1, channels=["FLAIR"]))
-    words = ("predict", "--run", tmp_path / "run", "--out", tmp_path / "masks", "--input")
-    image = data / "case04" / "FLAIR.nii.gz"
-    shutil.copy(image, tmp_path / "patient.nii.gz")
-    assert command(*words, image, tmp_path / "patient.nii.gz")[0] == 0
-    masks = [nib.load(tmp_path / "masks" / name).get_fdata() for name in ("case04.nii.gz", "patient.nii.gz")]
-    np.testing.assert_array_equal(*masks)
-
-
-def test_predict_refuses_a_single_image_where_more_channels_are_read(run, data, tmp_path):
-    words = ("predict", "--run", run, "--out", tmp_path / "masks", "--input", data / "case04" / "FLAIR.nii.gz")
-    refused(2, *words, leaves=tmp_path / "masks", says=["FLAIR, T1"])
-
-
-def test_predict_refuses_two_cases_of_one_name(run, data, tmp_path):
-    words = ("predict", "--run", run, "--out", tmp_path, "--input", data / "case04", data)
-    refused(2, *words, leaves=tmp_path, says=["case04"])
 
 
 def missing(folder):

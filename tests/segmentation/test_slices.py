@@ -201,7 +201,7 @@ def test_voxels_that_are_not_finite_are_zero_when_told_to(tmp_path):
 def test_a_label_that_is_not_finite_is_refused_whatever_is_allowed(tmp_path):
     write_case(tmp_path / "a")
     write_nifti(tmp_path / "a" / "lesion.nii.gz", np.full((6, 5, 4), np.nan, dtype=np.float32))
-    with pytest.raises(DataError, match="lesion.nii.gz: 120 of 120 voxels NaN"):
+    with pytest.raises(DataError, match=r"lesion\.nii\.gz: 120 of 120 voxels NaN"):
         prepared(tmp_path / "a", nonfinite="zero")
 
 
