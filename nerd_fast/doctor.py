@@ -33,7 +33,7 @@ def run():
 def report():
     """The report, one line for each finding."""
     lines = [f"nerd-fast {nerd_fast.__version__}, Python {platform.python_version()}, {platform.platform()}"]
-    lines += [f"  {name:18} {_version(name)}" for name in PACKAGES]
+    lines += [f"  {name:18} {version_of(name)}" for name in PACKAGES]
     lines += [f"CPU: {os.cpu_count()} cores, {torch.get_num_threads()} threads for torch", f"  head: {_backend('cpu')}"]
     if not torch.cuda.is_available():
         built = f"torch is built for CUDA {torch.version.cuda}" if torch.version.cuda else "torch is built without CUDA"
@@ -47,7 +47,8 @@ def report():
     return lines
 
 
-def _version(name):
+def version_of(name):
+    """The version of an installed package, or "absent"."""
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:

@@ -2,8 +2,8 @@
 
 A checkpoint is what Lightning saves (`state_dict`, optimizer, schedule, loops) with entries of ours: `format`,
 `format_version`, `config` (a TrainConfig as a dict), `data` (what the network was trained on, see `loading.RunData`),
-`environment` (what its last bits depend on) and `position` (how far training has come). It holds tensors and plain
-Python values alone, which is all that `torch.load(weights_only=True)` accepts.
+`environment` (what it is made with, see `runs.environment`) and `position` (how far training has come). It holds
+tensors and plain Python values alone, which is all that `torch.load(weights_only=True)` accepts.
 """
 
 import io

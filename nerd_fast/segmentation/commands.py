@@ -56,7 +56,7 @@ def train(config):
         if is_first_process():
             write_config(config, folder)
             _say_what_is_trained(config, data, network, train_cases, val_cases)
-        identity = {"config": asdict(config), "data": asdict(data), "environment": environment()}
+        identity = {"config": asdict(config), "data": asdict(data), "environment": environment(config.accelerator)}
         segmenter = Segmenter(network, config, data.classes, identity)
         fit(segmenter, Slices(train_cases, val_cases, config), folder, checkpoint)
 
@@ -154,10 +154,10 @@ def mask_of(network, prepared, options):
 def _check_resume(config, data, network, path):
     checkpoint = read_checkpoint(path)
     load_weights(network, checkpoint, path)
-    before, now = checkpoint.get("environment", {}), environment()
-    changed = [f"{name} {before.get(name)} -> {now[name]}" for name in now if before.get(name) != now[name]]
+    before, now = checkpoint.get("environment", {}), environment(config.accelerator)
+    changed = [f"{name} {before[name]} -> {now[name]}" for name in now if before.get(name, now[name]) != now[name]]
     if changed:
-        print(f"{path}: goes on, but not bit for bit, with {', '.join(changed)}", file=sys.stderr)
+        print(f"{path}: goes on, but perhaps not bit for bit, with {', '.join(changed)}", file=sys.stderr)
     for what, error, lines in (
         ("options", UsageError, config.differences(config_of(checkpoint, path))),
         ("data", DataError, data.differences(RunData.of_checkpoint(checkpoint, path))),

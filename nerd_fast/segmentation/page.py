@@ -38,7 +38,6 @@ td.best { color: var(--gain); font-weight: 700; }
 figure { margin: 1.2rem 0 2rem; }
 figure img { max-width: 100%; height: auto; }
 figcaption { max-width: 52rem; color: var(--soft); font-size: .9rem; }
-pre { padding: .8rem 1rem; overflow-x: auto; background: var(--tint); border-radius: 6px; font-size: .82rem; }
 details > summary { cursor: pointer; color: var(--accent); }
 @media print { nav { display: none; } section { break-inside: avoid; } }
 """
@@ -118,11 +117,6 @@ def note_html(text):
 def heading_html(text):
     """A heading within a section, of plain text."""
     return f"<h3>{escape(text)}</h3>\n"
-
-
-def lines_html(lines):
-    """Lines of plain text as they are."""
-    return f"<pre>{escape(chr(10).join(lines))}</pre>\n"
 
 
 def folded_html(summary, content):

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from nerd_fast import __version__, doctor
+from nerd_fast import __version__
+from nerd_fast.segmentation.checkpoints import read_checkpoint
 from nerd_fast.segmentation.config import TrainConfig, require
 from nerd_fast.segmentation.diagnosis import calibration_maps, names_of_runs
 from nerd_fast.segmentation.errors import UsageError
@@ -21,7 +22,6 @@ from nerd_fast.segmentation.page import (
     figure_html,
     folded_html,
     heading_html,
-    lines_html,
     note_html,
     page,
     table_html,
@@ -41,6 +41,7 @@ class Evaluated:
     data: RunData
     network: object
     results: dict
+    environment: dict
 
     @property
     def model(self):
@@ -68,7 +69,14 @@ def _read(options):
     evaluated = {name: Path(document["header"]["checkpoint"]).stem for name, document in results.items()}
     networks, data = load_networks(folders, checkpoint=evaluated, accelerator=options.accelerator)
     return {
-        name: Evaluated(Path(folder), TrainConfig(**read_config(folder)), data, networks[name], results[name])
+        name: Evaluated(
+            Path(folder),
+            TrainConfig(**read_config(folder)),
+            data,
+            networks[name],
+            results[name],
+            read_checkpoint(Path(folder) / f"{evaluated[name]}.ckpt").get("environment", {}),
+        )
         for name, folder in folders.items()
     }
 
@@ -216,10 +224,15 @@ def _configuration_html(runs):
             heading_html("Data"),
             table_html(("", "Value"), [(key, _text(value)) for key, value in data.items()], words=True),
             folded_html("The split", table_html(("Part", "Cases"), split, words=True)),
-            heading_html("Versions on the machine that wrote this report"),
-            lines_html(doctor.report()),
+            heading_html("What the runs were trained with"),
+            table_html(("", *runs), _environments(runs), words=True),
         )
     )
+
+
+def _environments(runs):
+    names = dict.fromkeys(name for each in runs.values() for name in each.environment)
+    return [(name, *(_text(each.environment.get(name)) for each in runs.values())) for name in names]
 
 
 def _text(value):

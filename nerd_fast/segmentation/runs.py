@@ -5,12 +5,15 @@ import fcntl
 import os
 import platform
 import socket
+import subprocess
 from dataclasses import asdict, fields
 from pathlib import Path
 
 import torch
 import yaml
 
+import nerd_fast
+from nerd_fast.doctor import PACKAGES, version_of
 from nerd_fast.segmentation.config import TrainConfig
 from nerd_fast.segmentation.errors import UsageError
 from nerd_fast.segmentation.files import whole_file
@@ -60,10 +63,45 @@ def _lock(lock, folder):
     lock.flush()
 
 
-def environment():
-    """What the last bits of a result depend on, besides configuration and data."""
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or platform.machine()
-    return {"torch": str(torch.__version__), "device": device, "threads": torch.get_num_threads()}
+def environment(accelerator="auto"):
+    """What a run is made with: versions, device and threads, which its last bits depend on besides options and data.
+
+    A dict of plain values. `commit` is that of this package's checkout, with `+` where files differ from it, and None
+    where it is installed otherwise.
+    """
+    on_gpu = accelerator != "cpu" and torch.cuda.is_available()
+    return {
+        "nerd-fast": nerd_fast.__version__,
+        "commit": _commit(),
+        "python": platform.python_version(),
+        **{name: version_of(name) for name in PACKAGES},
+        "torch": str(torch.__version__),  # with the build, such as +cu130, which the package's own version may lack
+        "platform": platform.platform(),
+        "device": torch.cuda.get_device_name() if on_gpu else _processor(),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def _commit():
+    root = Path(nerd_fast.__file__).parents[1]
+    if not (root / ".git").exists():  # an installed package may lie within a repository of something else
+        return None
+    git = ["git", "-C", str(root)]
+    try:
+        commit = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True)
+        changed = subprocess.run([*git, "diff", "--quiet", "HEAD"], capture_output=True, check=False)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return commit.stdout.strip() + ("+" if changed.returncode else "")
+
+
+def _processor():
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor() or platform.machine())
 
 
 def write_config(config, folder):

@@ -11,6 +11,7 @@ import pytest
 import torch
 import yaml
 
+from nerd_fast.segmentation.runs import environment
 from tests.segmentation.runs_for_tests import arguments, command, refused, tiny_data, weights_of
 
 
@@ -50,6 +51,14 @@ def test_evaluate_writes_a_row_for_each_case_and_a_summary(run, data, tmp_path):
     assert [row["case"] for row in rows] == ["case01", "case02"] == [case["case"] for case in content["cases"]]
     assert content["header"]["head"] == "nerdm"
     assert content["summary"]["dice"]["mean"] == pytest.approx(np.mean([float(row["dice"]) for row in rows]))
+
+
+def test_a_run_records_what_it_was_trained_with(run):
+    recorded = torch.load(run / "last.ckpt", weights_only=True)["environment"]
+    expected = environment("cpu")
+    assert recorded.keys() == expected.keys()
+    for name in ("python", "torch", "triton", "monai", "device", "nerd-fast"):
+        assert recorded[name] == expected[name]
 
 
 def test_label_outside_of_the_crop_counts_as_missed_unless_told_otherwise(data, tmp_path):
@@ -329,10 +338,10 @@ def test_resume_with_other_options_goes_on_when_told_to(copied_run):
 
 
 def test_resume_on_another_machine_says_that_bits_may_differ(copied_run, monkeypatch):
-    monkeypatch.setattr("nerd_fast.segmentation.commands.environment", lambda: {"torch": "9.9", "threads": 1})
+    monkeypatch.setattr("nerd_fast.segmentation.commands.environment", lambda _: {"torch": "9.9", "new": 1})
     code, _, message = command("train", "--out", copied_run, "--resume")
     assert code == 0
-    assert f"torch {torch.__version__} -> 9.9" in message
+    assert f"with torch {torch.__version__} -> 9.9\n" in message
 
 
 def test_resume_with_changed_data_is_refused_with_the_file(copied_run, copy):

@@ -9,7 +9,6 @@ from nerd_fast.segmentation.page import (
     figure_html,
     folded_html,
     heading_html,
-    lines_html,
     note_html,
     page,
     table_html,
@@ -56,12 +55,11 @@ def test_every_text_is_escaped(picture):
         figure_html(picture, HOSTILE),
         note_html(HOSTILE),
         heading_html(HOSTILE),
-        lines_html([HOSTILE]),
         folded_html(HOSTILE, ""),
     ]
     text = page(HOSTILE, HOSTILE, [(HOSTILE, "".join(parts))])
     assert "<script" not in text
-    assert text.count(ESCAPED) == 12 + 5, "the page has its title twice, its lead, and a heading that is linked to"
+    assert text.count(ESCAPED) == 11 + 5, "the page has its title twice, its lead, and a heading that is linked to"
     assert_sound(text)
 
 

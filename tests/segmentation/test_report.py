@@ -2,9 +2,11 @@
 
 import re
 import shutil
+from html import escape
 
 import numpy as np
 import pytest
+import torch
 
 from nerd_fast.segmentation.report_tables import case_table, classes_of, difference_table, metric_table
 from tests.segmentation.images import write_case
@@ -31,8 +33,12 @@ def document(*dices, prefix=""):
 
 @pytest.fixture(scope="module")
 def written(tiny_runs, tmp_path_factory):
-    out = tmp_path_factory.mktemp("report") / "report.html"
-    code, _, message = command("report", "--run", tiny_runs.conv, tiny_runs.nerdm, tiny_runs.nerdc, "--out", out)
+    folder = tmp_path_factory.mktemp("report")
+    out, foreign = folder / "report.html", shutil.copytree(tiny_runs.nerdm, folder / "nerdm")
+    checkpoint = torch.load(foreign / "last.ckpt", weights_only=True)
+    checkpoint["environment"] = {"torch": "9.8.7+elsewhere", "device": "NVIDIA Abacus"}
+    torch.save(checkpoint, foreign / "last.ckpt")
+    code, _, message = command("report", "--run", tiny_runs.conv, foreign, tiny_runs.nerdc, "--out", out)
     assert code == 0, message
     return out.read_text(encoding="utf-8")
 
@@ -55,8 +61,15 @@ def test_the_report_has_its_parts(written):
     assert written.count("data:image/svg+xml") == 1, "the curves"
     assert written.count("data:image/png") >= 3, "an overlay or two, and the maps of both heads"
     assert "<h1>Segmentation report: conv, nerdm and nerdc</h1>" in written
-    assert "torch " in written
     assert "case04" in written
+
+
+@pytest.mark.slow
+def test_the_versions_are_those_each_run_was_trained_with(written):
+    here = escape(str(torch.__version__))
+    assert f"<tr><td>torch</td><td>{here}</td><td>9.8.7+elsewhere</td><td>{here}</td></tr>" in written
+    assert re.search(r"<tr><td>device</td><td>[^<]+</td><td>NVIDIA Abacus</td>", written)
+    assert re.search(r"<tr><td>python</td><td>[^<]+</td><td>-</td>", written), "the run that did not record it"
 
 
 def test_the_best_run_is_marked_by_the_direction_of_the_metric():

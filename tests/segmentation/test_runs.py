@@ -2,14 +2,17 @@
 
 import os
 import signal
+import subprocess
 import time
+from importlib.metadata import version
 
 import pytest
+import torch
 import yaml
 
 from nerd_fast.segmentation.config import TrainConfig
 from nerd_fast.segmentation.errors import UsageError
-from nerd_fast.segmentation.runs import LAST, open_run, read_config, write_config
+from nerd_fast.segmentation.runs import LAST, environment, open_run, read_config, write_config
 from tests.segmentation.runs_for_tests import in_child
 
 
@@ -87,3 +90,27 @@ def test_there_is_nothing_to_resume_in_an_empty_folder(tmp_path):
 def test_the_configuration_is_yaml_that_train_reads(tmp_path):
     write_config(TrainConfig(resume=True, override=True), tmp_path)
     assert {"resume", "override"}.isdisjoint(yaml.safe_load((tmp_path / "config.yaml").read_text()))
+
+
+def test_the_environment_says_what_a_run_is_made_with():
+    found = environment("cpu")
+    assert found["torch"] == torch.__version__
+    assert found["monai"] == version("monai")
+    assert found["threads"] == torch.get_num_threads()
+    assert {"nerd-fast", "commit", "python", "triton", "platform", "device"} <= found.keys()
+    assert all(value is None or type(value) in (str, int) for value in found.values())
+
+
+def test_the_commit_is_that_of_the_checkout_and_marked_where_files_differ_from_it(tmp_path, monkeypatch):
+    package = tmp_path / "nerd_fast" / "__init__.py"
+    package.parent.mkdir()
+    package.touch()
+    monkeypatch.setattr("nerd_fast.__file__", str(package))
+    assert environment()["commit"] is None, "installed, not a checkout"
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
+    for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "Begin"]):
+        subprocess.run([*git, *words], check=True)
+    head = subprocess.run([*git, "rev-parse", "--short", "HEAD"], check=True, capture_output=True, text=True)
+    assert environment()["commit"] == head.stdout.strip()
+    package.write_text("changed")
+    assert environment()["commit"] == head.stdout.strip() + "+"
