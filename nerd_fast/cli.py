@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import Union, get_args, get_origin, get_type_hints
 
 from nerd_fast import __version__
+from nerd_fast.segmentation.config import require
 from nerd_fast.segmentation.errors import Interrupted, NerdFastError
 
 # name: (what it does, module and class of its options in segmentation, module and function)
@@ -107,6 +108,7 @@ def _parse_options(command, options_class, arguments):
 
         parser.set_defaults(read_config(options.out))
         options = _instance(options_class, parser.parse_args(arguments))
+    require(options)  # here, for what runs the command takes seconds to import
     return options
 
 
@@ -128,7 +130,8 @@ def _add_option(parser, entry, kind):
     if entry.metadata.get("positional"):
         parser.add_argument(entry.name, type=kind, help=entry.metadata["help"])
         return
-    keywords = {"help": entry.metadata["help"], "default": _default(entry)}
+    required = " (required)" if entry.metadata.get("required") else ""
+    keywords = {"help": entry.metadata["help"] + required, "default": _default(entry)}
     if kind in (bool, bool | None):
         parser.add_argument(name, action=argparse.BooleanOptionalAction, **keywords)
         return

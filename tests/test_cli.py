@@ -1,5 +1,6 @@
 """The command line answers at once, names what is wrong in one message, and says so by its exit code."""
 
+import re
 import resource
 import subprocess
 import sys
@@ -13,6 +14,29 @@ from tests.segmentation.runs_for_tests import command
 
 def python(code):
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "missing"),
+    [
+        (["verify"], ["--data"]),
+        (["train"], ["--data", "--out"]),
+        (["train", "--data", "data"], ["--out"]),
+        (["evaluate", "--run", "run"], ["--data"]),
+        (["predict"], ["--run", "--input", "--out"]),
+        (["reproduce", "la"], ["--data", "--out"]),
+        (["diagnose"], ["--run", "--data"]),
+        (["report"], ["--run", "--out"]),
+        (["export"], ["--run", "--out"]),
+    ],
+)
+def test_missing_options_are_named_before_anything_heavy_is_imported(arguments, missing, monkeypatch):
+    light = ("nerd_fast.segmentation.config", "nerd_fast.segmentation.study_options")
+    load = cli.import_module
+    monkeypatch.setattr(cli, "import_module", lambda name: load(name) if name in light else pytest.fail(name))
+    code, _, message = command(*arguments)
+    assert code == 2
+    assert re.findall(r"(--\w+) is missing", message) == missing
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["evaluate", "--help"]])
@@ -108,13 +132,11 @@ def test_a_missing_package_is_named_with_what_to_install(monkeypatch):
 
 
 def parse(*arguments):
-    return cli._parse_options("train", "config:TrainConfig", [str(argument) for argument in arguments])
+    return cli._parse_options("train", "config:TrainConfig", ["--data", "d", "--out", "o", *map(str, arguments)])
 
 
 def test_options_as_the_readme_gives_them():
-    config = parse(
-        "--data", "d", "--channels", "FLAIR", "T1", "--label", "lesion", "--size", 160, 224, "--filters", 512
-    )
+    config = parse("--channels", "FLAIR", "T1", "--label", "lesion", "--size", 160, 224, "--filters", 512)
     assert (config.channels, config.size, config.filters) == (["FLAIR", "T1"], [160, 224], [32, 64, 128, 256, 512])
 
 

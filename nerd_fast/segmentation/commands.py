@@ -8,7 +8,6 @@ import torch
 
 from nerd_fast.segmentation import evaluation
 from nerd_fast.segmentation.checkpoints import load_weights, read_checkpoint
-from nerd_fast.segmentation.config import require
 from nerd_fast.segmentation.errors import DataError, UsageError
 from nerd_fast.segmentation.files import whole_file
 from nerd_fast.segmentation.inference import predict_mask
@@ -21,7 +20,6 @@ def verify(options):
     """`nerd-fast verify`: every problem of every case, printed and, with --out, written as JSON; 3 for errors."""
     from nerd_fast.segmentation.verify import verify_dataset
 
-    require(options, "data")
     dataset = find_data(options)
     size = tuple(options.size) if options.size else None
     report = verify_dataset(
@@ -43,7 +41,6 @@ def train(config):
     """`nerd-fast train`: read everything, then train until the last epoch or a signal."""
     from nerd_fast.segmentation.training import Segmenter, Slices, fit
 
-    require(config, "data", "out")
     with open_run(config.out, config.resume) as folder:
         checkpoint = folder / LAST if config.resume and (folder / LAST).exists() else None
         data, train_cases, val_cases = load_training(config)
@@ -63,7 +60,6 @@ def train(config):
 
 def evaluate(options):
     """`nerd-fast evaluate`: masks of a subset of the split, scored in the whole volume."""
-    require(options, "run", "data")
     summary, written = write_evaluation(options)
     for name, entry in summary.items():
         undefined = f"  ({entry['undefined']} undefined)" if entry["undefined"] else ""

@@ -15,7 +15,11 @@ NOT_PART_OF_A_RUN = ("data", "out", "split", "num_workers", "resume", "override"
 
 
 def option(default, text, **keywords):
-    """A field with its help text; lists are copied for each instance."""
+    """A field with its help text; lists are copied for each instance.
+
+    `required` marks an option that the command cannot do without (`require`), `nargs` fixes the length of a list,
+    `positional` takes it without its name.
+    """
     metadata = {"help": text, **keywords}
     if isinstance(default, list):
         return field(default_factory=lambda: list(default), metadata=metadata)
@@ -26,7 +30,7 @@ def option(default, text, **keywords):
 class DataOptions:
     """Which files to read, and which part of each volume."""
 
-    data: str | None = option(None, "folder of the data set")
+    data: str | None = option(None, "folder of the data set", required=True)
     channels: list[str] | None = option(None, "image channels, by file name, in order (default: found in the folder)")
     label: str | None = option(None, "label, by file name (default: found in the folder)")
     label_values: list[int] | None = option(None, "values of the label, background first (default: 0 1)")
@@ -39,7 +43,7 @@ class DataOptions:
     percentiles: list[float] = option(
         [0, 100], "percentiles of a channel's intensities that become 0 and 1, over the whole volume", nargs=2
     )
-    nonfinite: Literal["error", "zero"] = option("error", "NaN and infinity in a channel: an error, or read as 0")
+    nonfinite: Literal["error", "zero"] = option("error", "NaN and infinity in a channel: an error, or zero")
     allow_geometry_mismatch: bool = option(
         False, "take the images of a case for one grid although their affines place them apart; shapes must agree"
     )
@@ -49,7 +53,7 @@ class DataOptions:
 class TrainConfig(DataOptions):
     """Train a U-Net."""
 
-    out: str | None = option(None, "folder of the run: checkpoints, configuration and log")
+    out: str | None = option(None, "folder of the run: checkpoints, configuration and log", required=True)
     head: Literal["conv", "nerdm", "nerdc"] = option("conv", "last layer: the 1x1 convolution or a NeRD head")
     filters: list[int] = option([256], "filters of the five levels, or the deepest alone (256 or 512 in the paper)")
     normalisation: Literal["batch", "instance", "group"] = option("batch", "normalisation of the U-Net")
@@ -119,7 +123,7 @@ class VerifyOptions(DataOptions):
 class InferenceOptions:
     """How masks are made from a run."""
 
-    run: str | None = option(None, "folder of a trained run")
+    run: str | None = option(None, "folder of a trained run", required=True)
     # The last one by default: the rate has fallen by then, and the best of a few noisy validation volumes comes early.
     checkpoint: Literal["best", "last"] = option("last", "which checkpoint of the run")
     batch_size: int = option(32, "slices at once; halved where memory runs out")
@@ -129,7 +133,7 @@ class InferenceOptions:
     )
     threshold: float = option(0.5, "probability from which a voxel is foreground")
     nonfinite: Literal["error", "zero"] | None = option(
-        None, "NaN and infinity in a channel: an error, or read as 0 (default: as the run was trained)"
+        None, "NaN and infinity in a channel: error, or zero (default: as the run was trained)"
     )
     allow_geometry_mismatch: bool | None = option(
         None,
@@ -149,7 +153,7 @@ class InferenceOptions:
 class EvaluateOptions(InferenceOptions):
     """Per-case and mean metrics of a run."""
 
-    data: str | None = option(None, "folder of the data set")
+    data: str | None = option(None, "folder of the data set", required=True)
     layout: str = option("auto", "how the folder is laid out")
     split: str | None = option(None, "JSON file of train, val and test cases (default: the split of the run)")
     subset: Literal["train", "val", "test"] = option("test", "which cases of the split")
@@ -165,8 +169,8 @@ class EvaluateOptions(InferenceOptions):
 class PredictOptions(InferenceOptions):
     """Masks as NIfTI in the geometry of the input. A rerun makes what is missing."""
 
-    input: list[str] = option([], "folders of cases, or single images for a network of one channel")
-    out: str | None = option(None, "folder of the masks")
+    input: list[str] = option([], "folders of cases, or single images for a network of one channel", required=True)
+    out: str | None = option(None, "folder of the masks", required=True)
     overwrite: bool = option(False, "make every mask again, and replace those that are there")
 
 
@@ -190,15 +194,14 @@ def five_widths(filters):
     raise UsageError(f"--filters: expected five numbers, or one multiple of 16; found {filters}")
 
 
-def require(options, *names):
-    """Raise UsageError for the first of the named options that was not given."""
-    for name in names:
-        if not getattr(options, name):
-            raise UsageError(f"--{name.replace('_', '-')} is missing: {_help(options, name)}")
-
-
-def _help(options, name):
-    return next(entry.metadata["help"] for entry in fields(options) if entry.name == name)
+def require(options):
+    """Raise UsageError for the required options that were not given."""
+    needed = [entry for entry in fields(options) if entry.metadata.get("required")]
+    missing = [
+        f"--{each.name} is missing: {each.metadata['help']}" for each in needed if not getattr(options, each.name)
+    ]
+    if missing:
+        raise UsageError("; ".join(missing))
 
 
 def _require(holds, name, found, expected):

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 
 import nerd_fast
-from nerd_fast.segmentation.config import require
 from nerd_fast.segmentation.errors import UsageError
 from nerd_fast.segmentation.examples import cases_of_run, load_networks
 from nerd_fast.segmentation.figures import calibration_figure
@@ -47,7 +46,6 @@ def run(options):
 
     Raises UsageError for no run, for fewer than two cases, and for a margin that leaves no image.
     """
-    require(options, "run", "data")
     runs = names_of_runs(options.run)
     networks, data = load_networks(runs, checkpoint=options.checkpoint, accelerator=options.accelerator)
     _check_margin(options.margin, data.size)

@@ -20,7 +20,7 @@ from torch import nn
 
 import nerd_fast
 from nerd_fast.segmentation.checkpoints import load_weights, read_checkpoint
-from nerd_fast.segmentation.config import NOT_PART_OF_A_RUN, TrainConfig, require
+from nerd_fast.segmentation.config import NOT_PART_OF_A_RUN, TrainConfig
 from nerd_fast.segmentation.errors import CheckpointError, UsageError
 from nerd_fast.segmentation.files import whole_file
 from nerd_fast.segmentation.loading import RunData
@@ -34,7 +34,6 @@ BATCH = 2  # of the example that the program is traced with; 0 and 1 would be ta
 
 def run(options):
     """Write the three files. Raises CheckpointError and UsageError before any of them is written."""
-    require(options, "run", "out")
     path = Path(options.run) / f"{options.checkpoint}.ckpt"
     checkpoint = read_checkpoint(path)
     config, data = config_of(checkpoint, path), RunData.of_checkpoint(checkpoint, path)

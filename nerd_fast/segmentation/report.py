@@ -9,7 +9,7 @@ import numpy as np
 
 from nerd_fast import __version__
 from nerd_fast.segmentation.checkpoints import read_checkpoint
-from nerd_fast.segmentation.config import TrainConfig, require
+from nerd_fast.segmentation.config import TrainConfig
 from nerd_fast.segmentation.diagnosis import calibration_maps, names_of_runs
 from nerd_fast.segmentation.errors import UsageError
 from nerd_fast.segmentation.evaluation import read_results
@@ -51,7 +51,6 @@ class Evaluated:
 def run(options):
     """Write the report. Raises NerdFastError before the file is touched: for a run that is absent or not evaluated, for
     runs of different data, and for data that are not those of the runs."""
-    require(options, "run", "out")
     runs = _read(options)
     first = next(iter(runs.values()))
     options.data = options.data or first.config.data

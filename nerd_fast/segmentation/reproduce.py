@@ -12,7 +12,6 @@ from pathlib import Path
 import torch
 
 from nerd_fast.segmentation import commands
-from nerd_fast.segmentation.config import require
 from nerd_fast.segmentation.errors import CheckpointError, DataError, Interrupted, NonFiniteError
 from nerd_fast.segmentation.loading import find_data
 from nerd_fast.segmentation.protocol import PROTOCOLS, crop_size, plan, resolve
@@ -31,7 +30,6 @@ def run(options):
     Raises UsageError and DataError before anything is trained: for options that cannot be, for data that do not fit the
     protocol, and for a folder that holds another study or runs of other options.
     """
-    require(options, "data", "out")
     runs, options, description = _prepare(options)
     states, codes = {planned: state_of(planned) for planned in runs}, []
     print("\n".join(description))

@@ -23,7 +23,7 @@ class ReproduceOptions:
 
     study: Literal["wmh", "la"] = option("wmh", "which study: wmh or la", positional=True)
     data: str | None = as_in(TrainConfig, "data")
-    out: str | None = option(None, "folder of the study: runs, tables, figures")
+    out: str | None = option(None, "folder of the study: runs, tables, figures", required=True)
     quick: bool = option(False, "a small study for a CPU: two seeds, narrow networks, few epochs, every n-th slice")
     status: bool = option(False, "only say what is done and what is missing, and write the tables of what is done")
 
@@ -84,7 +84,7 @@ class ReproduceOptions:
 class DiagnoseOptions:
     """How the last features of runs depend on position: the paper's Fig. 2 as maps, profiles and one number."""
 
-    run: list[str] = option([], "folders of trained runs, such as a U-Net's and a NeRDm's")
+    run: list[str] = option([], "folders of trained runs, such as a U-Net's and a NeRDm's", required=True)
     data: str | None = as_in(TrainConfig, "data")
     out: str | None = option(None, "folder of numbers and figures (default: diagnosis in the folder of the first run)")
     layout: str = as_in(TrainConfig, "layout")
@@ -100,7 +100,7 @@ class ExportOptions:
     """Weights as safetensors, and a torch.export program that needs neither Triton nor this package."""
 
     run: str | None = as_in(EvaluateOptions, "run")
-    out: str | None = option(None, "folder of model.safetensors, config.json and model.pt2")
+    out: str | None = option(None, "folder of model.safetensors, config.json and model.pt2", required=True)
     checkpoint: Literal["best", "last"] = as_in(EvaluateOptions, "checkpoint")
     size: list[int] | None = option(
         None, "rows and columns of the program's slices (default: those of the run)", nargs=2
@@ -111,8 +111,10 @@ class ExportOptions:
 class ReportOptions:
     """One HTML file about one or several evaluated runs, with everything in it: tables, curves, overlays, maps."""
 
-    run: list[str] = option([], "folders of trained and evaluated runs; the first is what the others are compared with")
-    out: str | None = option(None, "the HTML file")
+    run: list[str] = option(
+        [], "folders of trained and evaluated runs; the first is what the others are compared with", required=True
+    )
+    out: str | None = option(None, "the HTML file", required=True)
     data: str | None = option(None, "folder of the data set (default: the one that the first run was trained on)")
     layout: str = as_in(TrainConfig, "layout")
     subset: Literal["train", "val", "test"] = option("test", "which evaluation of the runs")

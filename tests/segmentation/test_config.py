@@ -60,4 +60,4 @@ def test_differences_name_what_changes_the_result():
 
 def test_a_missing_option_is_explained():
     with pytest.raises(UsageError, match="--out is missing: folder of the run"):
-        require(TrainConfig(data="somewhere"), "data", "out")
+        require(TrainConfig(data="somewhere"))
