@@ -67,18 +67,22 @@ def boundary_distances(spatial, scale="extent", origin=None, extent=None, dtype=
     factor = resolve_scale(scale)
 
     def to_borders(axis):
-        position = origin[axis] + torch.arange(spatial[axis], device=device)
-        low, high = position.to(dtype), (extent[axis] - 1 - position).to(dtype)
-        if factor is None:
-            whole = max(extent[axis] - 1, 1)
-            low, high = low / whole, high / whole
-        else:
-            low, high = low * factor, high * factor
+        both = axis_distances(spatial[axis], factor, origin[axis], extent[axis], dtype, device)
         shape = [1] * len(spatial)
         shape[axis] = spatial[axis]
-        return low.view(shape).expand(spatial), high.view(shape).expand(spatial)
+        return [distances.view(shape).expand(spatial) for distances in both]
 
     rows, columns = len(spatial) - 2, len(spatial) - 1
     (top, bottom), (left, right) = to_borders(rows), to_borders(columns)
     depth = to_borders(0) if len(spatial) == 3 else ()
     return torch.stack([top, right, bottom, left, *depth])
+
+
+def axis_distances(size, factor, origin, extent, dtype, device):
+    """Distances (size,) to the lower and to the upper border along one axis; `factor` as from `resolve_scale`."""
+    position = torch.arange(origin, origin + size, device=device)
+    low, high = position.to(dtype), (extent - 1 - position).to(dtype)
+    if factor is None:
+        whole = max(extent - 1, 1)
+        return low / whole, high / whole
+    return low * factor, high * factor

@@ -17,7 +17,7 @@ The arguments of the head operators:
 
 import torch
 
-from nerd_fast.backends import folded, position_map, selection
+from nerd_fast.backends import allocation, position_map, selection
 
 _HEAD = (
     "Tensor x, Tensor? classifier, Tensor[] weights, Tensor[] biases, Tensor? bias, int out_channels, "
@@ -36,7 +36,9 @@ map_forward = torch.ops.nerd_fast.map_forward.default
 map_backward = torch.ops.nerd_fast.map_backward.default
 
 
+# Where the Functions do not stand around an operator, as in an exported program, nothing inside of it is recorded.
 @torch.library.impl(_library, "head_forward", "CompositeExplicitAutograd")
+@torch.no_grad()
 def _head_forward(x, classifier, weights, biases, bias, *options):
     return _run("forward", (x, classifier, weights, biases, bias), options)
 
@@ -70,8 +72,9 @@ def _run(direction, tensors, options, **more):
 
 
 @torch.library.impl(_library, "map_forward", "CompositeExplicitAutograd")
+@torch.no_grad()
 def _map_forward(x, weight, beta):
-    logits = folded.empty_logits(x, weight.shape[0])
+    logits = allocation.empty_logits(x, weight.shape[0])
     features, weight = x.flatten(2), _accumulating(weight.flatten(2))
     beta = None if beta is None else beta.flatten(1).to(weight.dtype)
     position_map.forward(features, position_map.in_layout_of(features, weight), beta, logits.flatten(2))
@@ -81,14 +84,17 @@ def _map_forward(x, weight, beta):
 @torch.library.impl(_library, "map_backward", "CompositeExplicitAutograd")
 def _map_backward(grad, x, weight, beta, wants):
     features, flat = x.flatten(2), _accumulating(weight.flatten(2))
-    gradients = position_map.backward(grad.flatten(2), features, position_map.in_layout_of(features, flat), *wants)
+    flat = position_map.in_layout_of(features, flat)
+    like = (features, flat, flat[:, 0])
+    gradients = [torch.empty_like(tensor) if wanted else None for tensor, wanted in zip(like, wants, strict=True)]
+    position_map.backward(grad.flatten(2), features, flat, *gradients)
     owners = (x, weight, beta)
-    return [folded.like(o, g.reshape(o.shape)) for o, g, w in zip(owners, gradients, wants, strict=True) if w]
+    return [allocation.like(o, g.reshape(o.shape)) for o, g, w in zip(owners, gradients, wants, strict=True) if w]
 
 
 @torch.library.register_fake("nerd_fast::head_forward", lib=_library)
 def _head_forward_fake(x, classifier, weights, biases, bias, out_channels, *_):
-    return folded.empty_logits(x, out_channels)
+    return allocation.empty_logits(x, out_channels)
 
 
 @torch.library.register_fake("nerd_fast::head_backward", lib=_library)
@@ -99,7 +105,7 @@ def _head_backward_fake(grad, x, classifier, weights, biases, bias, *options):
 
 @torch.library.register_fake("nerd_fast::map_forward", lib=_library)
 def _map_forward_fake(x, weight, beta):
-    return folded.empty_logits(x, weight.shape[0])
+    return allocation.empty_logits(x, weight.shape[0])
 
 
 @torch.library.register_fake("nerd_fast::map_backward", lib=_library)

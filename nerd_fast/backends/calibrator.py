@@ -1,12 +1,10 @@
-"""The calibrator MLP over all positions at once, forward and backward, in plain PyTorch.
-
-Tensors are channel-major, (units, N) with N positions, so that each output is a contiguous plane of the image
-and no transposition stands between the MLP and the features it is applied to.
-"""
+"""The calibrator MLP over a block of positions, forward and backward, in plain PyTorch."""
 
 from typing import NamedTuple
 
 import torch
+
+from nerd_fast.backends import layers
 
 aten = torch.ops.aten
 LEAKY_RELU_SLOPE = 0.01  # PyTorch's default
@@ -15,8 +13,8 @@ LEAKY_RELU_SLOPE = 0.01  # PyTorch's default
 class Activation(NamedTuple):
     """An activation and its backward `(grad, saved) -> grad`; `saved` is the output, or the input where it must be.
 
-    Both write over their first argument unless it is saved: on a CPU a fresh tensor of all positions costs more in
-    page faults than in arithmetic.
+    Both write over their first argument unless it is saved: on a CPU a fresh tensor costs more in page faults than in
+    arithmetic.
     """
 
     forward: object
@@ -37,23 +35,24 @@ ACTIVATIONS = {
 }
 
 
-def forward(v, weights, biases, activation, hidden=None):
-    """f(v): v (4 or 6, N) -> (outputs, N).
+def forward(positions, weights, biases, activation, channels_innermost, hidden=None):
+    """f(v) as (outputs, N), the N positions innermost in memory unless `channels_innermost`.
 
     `hidden`, an empty list where it is given, receives what `backward` needs: per hidden layer the pair (output,
     tensor that the activation's backward reads).
     """
     act = ACTIVATIONS[activation]
-    h = v
-    for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
-        z = torch.addmm(bias[:, None], weight, h)
+    z = layers.first(positions, weights[0], biases[0])
+    for weight, bias in zip(weights[1:], biases[1:], strict=True):
         h = act.forward(z)
         if hidden is not None:
             hidden.append((h, z if act.saves_input else h))
-    return torch.addmm(biases[-1][:, None], weights[-1], h)
+        if weight is not weights[-1]:
+            z = layers.linear(h, weight, bias)
+    return layers.last(h, weights[-1], biases[-1], channels_innermost)
 
 
-def backward(grad, v, hidden, weights, activation, wants_weight, wants_bias):
+def backward(grad, positions, hidden, weights, activation, wants_weight, wants_bias):
     """Gradients of every wanted weight and bias from `grad` (outputs, N), as two lists with None for the others.
 
     The chain stops at the first layer, counted from the input, whose gradient is wanted.
@@ -63,12 +62,14 @@ def backward(grad, v, hidden, weights, activation, wants_weight, wants_bias):
     wanted = [w or b for w, b in zip(wants_weight, wants_bias, strict=True)]
     if not any(wanted):
         return grad_weights, grad_biases
-    for layer in range(len(weights) - 1, wanted.index(True) - 1, -1):
-        below = hidden[layer - 1][0] if layer else v
-        if wants_weight[layer]:
-            grad_weights[layer] = grad @ below.T
-        if wants_bias[layer]:
-            grad_biases[layer] = grad.sum(1)
-        if any(wanted[:layer]):
-            grad = act.backward(weights[layer].T @ grad, hidden[layer - 1][1])
+    layer_backward = layers.last_backward
+    for layer in range(len(weights) - 1, max(wanted.index(True), 1) - 1, -1):
+        output, saved = hidden[layer - 1]
+        wants = any(wanted[:layer]), wants_weight[layer], wants_bias[layer]
+        below, grad_weights[layer], grad_biases[layer] = layer_backward(grad, output, weights[layer], *wants)
+        if below is not None:
+            grad = act.backward(below, saved)
+        layer_backward = layers.linear_backward
+    if wanted[0]:
+        grad_weights[0], grad_biases[0] = layers.first_backward(grad, positions)
     return grad_weights, grad_biases

@@ -1,30 +1,38 @@
-"""The `torch` backend: the calibrator folded into a position-wise linear map, once per call, on any device.
+"""The `torch` backend: the head as an MLP that yields a position-wise linear map of the features, on any device.
 
     NeRDm: W_kc(v) = w_kc a_c(v), beta_k(v) = sum_c w_kc b_c(v) + bias_k
     NeRDc: W_kc(v) = f_kc(v),     beta_k(v) = bias_k
 
-Forward and backward each run the MLP once over the N positions, so that between them nothing is kept but x and
-the parameters. Everything computes in float32, or in float64 for float64 features.
+Forward and backward each run the MLP once over the N positions, in blocks, so that between them nothing is kept but x
+and the parameters. Everything computes in float32, or in float64 for float64 features.
 """
 
-import threading
-from contextlib import contextmanager, nullcontext
+from itertools import pairwise, repeat
 
 import torch
 
-from nerd_fast.backends import calibrator, position_map
-from nerd_fast.distances import boundary_distances
+from nerd_fast.backends import calibrator, last_layer, layers, normalisation, position_map
+from nerd_fast.backends.allocation import empty_logits, like
+from nerd_fast.backends.precision import computing
+from nerd_fast.distances import axis_distances
+
+# Units times positions of the largest layer that a CPU runs at once: 4 MiB of float32. The tensors of one block are
+# used again by the next; fresh ones would cost a page fault every 4 KiB, which is more than the arithmetic in them.
+_BLOCK_ELEMENTS = 1 << 20
 
 
 def forward(x, classifier, weights, biases, bias, *, out_channels, activation, scale, origin, extent, precision):
     """Logits (B, K, *spatial) in x's dtype and memory format; see `nerd_fast.ops` for the arguments."""
     logits = empty_logits(x, out_channels)
-    with _computing(x, precision):
-        v = _distances(x, scale, origin, extent)
-        classifier, weights, biases, bias = _in_dtype(v.dtype, classifier, weights, biases, bias)
-        weight, beta = _fold(calibrator.forward(v, weights, biases, activation), out_channels, classifier, bias)
-        features = x.flatten(2)
-        position_map.forward(features, position_map.in_layout_of(features, weight), beta, logits.flatten(2))
+    features, out = x.flatten(2), logits.flatten(2)
+    with computing(x, precision):
+        positions = _positions(x, scale, origin, extent)
+        classifier, weights, biases, bias = _in_dtype(positions.rows.dtype, classifier, weights, biases, bias)
+        mlp = _composed(classifier, weights, biases, bias)
+        innermost = position_map.channels_innermost(features)
+        for block, at in _blocks(positions, mlp[0]):
+            f = calibrator.forward(block, *mlp, activation, innermost)
+            _apply(features[:, :, at], f, classifier, bias, out[:, :, at])
     return logits
 
 
@@ -32,69 +40,41 @@ def backward(
     grad, x, classifier, weights, biases, bias, *, out_channels, activation, scale, origin, extent, precision, wants
 ):
     """The wanted gradients, in the order x, classifier, bias, *weights, *biases; see `nerd_fast.ops`."""
-    layers = len(weights)
-    wants_x, wants_classifier, wants_bias = wants[:3]
-    wants_weights, wants_biases = wants[3 : 3 + layers], wants[3 + layers :]
-    wants_map = wants_classifier or any(wants_weights) or any(wants_biases)
-    is_nerdm = classifier is not None
-    with _computing(x, precision):
-        v = _distances(x, scale, origin, extent)
-        hidden = []
-        w, linear_weights, linear_biases, _ = _in_dtype(v.dtype, classifier, weights, biases, None)
-        f = calibrator.forward(v, linear_weights, linear_biases, activation, hidden)
-        weight, _ = _fold(f, out_channels, w, None)
-        features = x.flatten(2)
-        grad_x, grad_weight, grad_beta = position_map.backward(
-            grad.flatten(2),
-            features,
-            position_map.in_layout_of(features, weight),
-            wants_x,
-            wants_map,
-            wants_bias or (wants_map and is_nerdm),
-        )
-        grad_classifier = None
-        grad_f = grad_weight.flatten(0, 1) if wants_map and not is_nerdm else None
-        if wants_map and is_nerdm:
-            grad_f, grad_classifier = _unfold(grad_weight, grad_beta, f, w, wants_classifier)
-        grad_bias = grad_beta.sum(1) if wants_bias else None
-        grad_weights, grad_biases = [None] * layers, [None] * layers
-        if any(wants_weights) or any(wants_biases):
-            grad_weights, grad_biases = calibrator.backward(
-                grad_f, v, hidden, linear_weights, activation, wants_weights, wants_biases
-            )
-    if wants_x:
-        grad_x = like(x, grad_x.view(x.shape))
-    gradients = [grad_classifier, grad_bias, *grad_weights, *grad_biases]
+    features, grad = x.flatten(2), grad.flatten(2)
+    grad_x = torch.empty_like(features) if wants[0] else None
+    wants_layers = _wanted_layers(wants, len(weights), is_nerdm=classifier is not None)
+    totals = None
     owners = [classifier, bias, *weights, *biases]
-    parameter_gradients = [like(o, g) for o, g, w in zip(owners, gradients, wants[1:], strict=True) if w]
-    return [grad_x, *parameter_gradients] if wants_x else parameter_gradients
+    with computing(x, precision):
+        positions = _positions(x, scale, origin, extent)
+        classifier, weights, biases, bias = _in_dtype(positions.rows.dtype, classifier, weights, biases, bias)
+        mlp = _composed(classifier, weights, biases, bias)
+        innermost = position_map.channels_innermost(features)
+        for block, at in _blocks(positions, mlp[0]):
+            hidden = []
+            f = calibrator.forward(block, *mlp, activation, innermost, hidden)
+            grad_f = torch.empty_like(f) if any(wants[1:]) else None
+            grad_x_at = None if grad_x is None else grad_x[:, :, at]
+            outside = _apply_backward(grad[:, :, at], features[:, :, at], f, classifier, grad_x_at, grad_f)
+            if grad_f is not None:
+                inside = calibrator.backward(grad_f, block, hidden, mlp[0], activation, *wants_layers)
+                totals = _added(totals, [*outside, *inside[0], *inside[1]])
+        gradients = _of_owners(totals, classifier, weights, biases) if totals else owners
+    wanted = [like(o, g) for o, g, w in zip(owners, gradients, wants[1:], strict=True) if w]
+    return [like(x, grad_x.view(x.shape)), *wanted] if wants[0] else wanted
 
 
-def empty_logits(x, out_channels):
-    """Unwritten logits (B, K, *spatial) in x's dtype and memory format (contiguous or channels_last)."""
-    return torch.empty(
-        (x.shape[0], out_channels, *x.shape[2:]), dtype=x.dtype, device=x.device, memory_format=memory_format(x)
-    )
-
-
-def memory_format(x):
-    """channels_last (2-D or 3-D) for features that are laid out so and not contiguous as well, else contiguous."""
-    if x.is_contiguous() or x.shape[1] == 1 or x.stride(1) != 1:
-        return torch.contiguous_format
-    return torch.channels_last if x.dim() == 4 else torch.channels_last_3d
-
-
-def like(owner, gradient):
-    """The gradient in the dtype and strides of the tensor that it belongs to."""
-    if gradient.dtype == owner.dtype and gradient.stride() == owner.stride():
-        return gradient
-    return torch.empty_like(owner).copy_(gradient)
-
-
-def _distances(x, scale, origin, extent):
-    scale = "extent" if scale is None else scale
+def _positions(x, scale, origin, extent):
+    """The positions of x by rows and columns, in float32, or in float64 for float64 features."""
     dtype = torch.promote_types(x.dtype, torch.float32)
-    return boundary_distances(x.shape[2:], scale, origin, extent, dtype=dtype, device=x.device).flatten(1)
+    *depth, (top, bottom), (left, right) = (
+        axis_distances(*axis, dtype, x.device) for axis in zip(x.shape[2:], repeat(scale), origin, extent, strict=False)
+    )
+    rows = [top, bottom]
+    if depth:
+        height = len(top)
+        rows = [d.repeat(len(depth[0][0])) for d in rows] + [d.repeat_interleave(height) for d in depth[0]]
+    return layers.Positions(torch.stack(rows, 1), torch.stack([right, left], 1))
 
 
 def _in_dtype(dtype, classifier, weights, biases, bias):
@@ -103,55 +83,80 @@ def _in_dtype(dtype, classifier, weights, biases, bias):
     return classifier, [weight.to(dtype) for weight in weights], [b.to(dtype) for b in biases], bias
 
 
-def _fold(f, out_channels, classifier, bias):
-    """W (K, C, N) and beta (K, N) or None, of f(v) (outputs, N)."""
+def _composed(classifier, weights, biases, bias):
+    """Weights and biases of the MLP that runs: the calibrator, with NeRDm's classifier in its last layer."""
     if classifier is None:
-        beta = None if bias is None else bias[:, None].expand(out_channels, f.shape[1])
-        return f.unflatten(0, (out_channels, -1)), beta
-    a, b = f.chunk(2)
-    beta = classifier @ b
-    return classifier[:, :, None] * a, beta if bias is None else beta.add_(bias[:, None])
+        return weights, biases
+    last = last_layer.compose(classifier, weights[-1], biases[-1], bias)
+    return [*weights[:-1], last[0]], [*biases[:-1], last[1]]
 
 
-def _unfold(grad_weight, grad_beta, f, classifier, wants_classifier):
-    """From the gradients of W and beta those of f's output (a, b) and of NeRDm's classifier."""
-    a, b = f.chunk(2)
-    channels = a.shape[0]
-    grad_f = torch.empty_like(f)
-    torch.mul(grad_weight[0], classifier[0, :, None], out=grad_f[:channels])
-    for label in range(1, classifier.shape[0]):
-        grad_f[:channels].addcmul_(grad_weight[label], classifier[label, :, None])
-    torch.mm(classifier.T, grad_beta, out=grad_f[channels:])
-    if not wants_classifier:
-        return grad_f, None
-    return grad_f, torch.linalg.vecdot(grad_weight, a).addmm_(grad_beta, b.T)
+def _blocks(positions, weights):
+    """Blocks of whole rows, each with its slice of the positions: all rows on a GPU, few enough for a CPU's cache."""
+    rows, columns = positions
+    if rows.is_cuda:
+        return [(positions, slice(None))]
+    units = max(weight.shape[0] for weight in weights)
+    count = min(len(rows), -(-len(rows) * len(columns) * units // _BLOCK_ELEMENTS))
+    starts = [len(rows) * block // count for block in range(count + 1)]
+    return [
+        (positions.block(start, stop), slice(start * len(columns), stop * len(columns)))
+        for start, stop in pairwise(starts)
+    ]
 
 
-@contextmanager
-def _computing(x, precision):
-    """Autocast off, since the calibrator is float32 whatever surrounds it, and float32 products as asked."""
-    autocast = torch.is_autocast_enabled(x.device.type)
-    with torch.autocast(x.device.type, enabled=False) if autocast else nullcontext(), _products(precision):
-        yield
+def _apply(x, f, classifier, bias, out):
+    """Fills the logits `out` (B, K, N) of features x (B, C, N), from the MLP's outputs f (outputs, N)."""
+    labels, channels = out.shape[1], x.shape[1]
+    if classifier is None:
+        beta = None if bias is None else bias[:, None].expand(labels, x.shape[2])
+        position_map.forward(x, f.unflatten(0, (labels, channels)), beta, out)
+    elif labels == 1:
+        position_map.forward(x, f[None, :channels], f[channels:], out)
+    else:
+        normalisation.forward(x, f[:channels], classifier, f[channels:], out)
 
 
-@contextmanager
-def _products(precision):
-    """float32 products as asked; None leaves PyTorch's own setting. tf32x3 is emulated float32, here float32 itself.
-
-    The setting belongs to the process, so heads that ask for one take turns. A head in another thread that follows
-    it may meet it changed.
+def _apply_backward(grad, x, f, classifier, grad_x, grad_f):
+    """Fills grad_x and grad_f, as far as they are not None. Returns the gradients of what stands outside of the MLP:
+    the classifier (NeRDm with several classes) and the bias (NeRDc), None where that is neither or grad_f is None.
     """
-    if precision is None:
-        yield
-        return
-    with _changing_precision:
-        current = torch.get_float32_matmul_precision()
-        torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
-        try:
-            yield
-        finally:
-            torch.set_float32_matmul_precision(current)
+    labels, channels = grad.shape[1], x.shape[1]
+    if classifier is not None and labels > 1:
+        grad_classifier = None if grad_f is None else torch.empty_like(classifier)
+        grad_a, grad_beta = (None, None) if grad_f is None else grad_f.split((channels, labels))
+        normalisation.backward(grad, x, f[:channels], classifier, grad_x, grad_a, grad_classifier, grad_beta)
+        return grad_classifier, None
+    weight = f[: labels * channels].unflatten(0, (labels, channels))
+    grad_weight = None if grad_f is None else grad_f[: labels * channels].unflatten(0, (labels, channels))
+    grad_beta = None if grad_f is None or classifier is None else grad_f[channels:]
+    position_map.backward(grad, x, weight, grad_x, grad_weight, grad_beta)
+    is_nerdc = classifier is None and grad_f is not None
+    return None, grad.sum((0, 2), dtype=f.dtype) if is_nerdc else None
 
 
-_changing_precision = threading.Lock()
+def _wanted_layers(wants, layers, is_nerdm):
+    """Which weights and which biases of the MLP need a gradient: NeRDm's last layer holds classifier and bias too."""
+    weights, biases = wants[3 : 3 + layers], wants[3 + layers :]
+    if is_nerdm:
+        last = wants[1] or wants[2] or weights[-1] or biases[-1]
+        weights, biases = [*weights[:-1], last], [*biases[:-1], last]
+    return weights, biases
+
+
+def _added(totals, gradients):
+    if totals is None:
+        return gradients
+    return [total if total is None else total.add_(g) for total, g in zip(totals, gradients, strict=True)]
+
+
+def _of_owners(totals, classifier, weights, biases):
+    """Gradients of classifier, bias, *weights, *biases from those outside of the MLP and those of its layers."""
+    grad_classifier, grad_bias, *layers = totals
+    grad_weights, grad_biases = layers[: len(weights)], layers[len(weights) :]
+    if classifier is not None and grad_weights[-1] is not None:
+        through_layer, grad_weights[-1], grad_biases[-1], grad_bias = last_layer.backward(
+            grad_weights[-1], grad_biases[-1], classifier, weights[-1], biases[-1]
+        )
+        grad_classifier = through_layer if grad_classifier is None else grad_classifier + through_layer
+    return [grad_classifier, grad_bias, *grad_weights, *grad_biases]

@@ -23,33 +23,37 @@ def forward(x, weight, beta, out):
     for start in range(0, x.shape[2], block):
         at = slice(start, start + block)
         logits = out[:, :, at] if out.dtype == weight.dtype else torch.empty_like(out[:, :, at], dtype=weight.dtype)
-        logits.copy_(beta[:, at]) if beta is not None else logits.zero_()
-        for features, weights in zip(x[:, :, None, at].unbind(1), weight[:, :, at].unbind(1), strict=True):
+        first, *others = zip(x[:, :, None, at].unbind(1), weight[:, :, at].unbind(1), strict=True)
+        torch.mul(*first, out=logits) if beta is None else torch.addcmul(beta[:, at], *first, out=logits)
+        for features, weights in others:
             logits.addcmul_(features, weights)
         if logits.dtype != out.dtype:
             out[:, :, at] = logits
 
 
-def backward(grad, x, weight, wants_x, wants_weight, wants_beta):
-    """Gradients (of x, of W, of beta), None where not wanted, from `grad` (B, K, N).
+def backward(grad, x, weight, grad_x, grad_weight, grad_beta):
+    """Fills those of grad_x (as x), grad_weight (as W) and grad_beta (K, N) that are not None, from `grad` (B, K, N).
 
-    The gradient of x has x's dtype and layout; the others are sums over the batch in weight's dtype.
+    The last two are sums over the batch, in weight's dtype.
     """
-    grad_x = torch.empty_like(x) if wants_x else None
-    grad_weight = torch.zeros_like(weight) if wants_weight else None
+    labels = weight.shape[0]
+    if grad_x is not None and labels == 1:
+        torch.mul(grad, weight[0], out=grad_x)
+    if grad_weight is not None:
+        grad_weight.zero_()
     for image in range(x.shape[0]):
-        if wants_x:
+        if grad_x is not None and labels > 1:
             _features_gradient(grad[image], weight, grad_x[image])
-        if wants_weight:
-            for label in range(weight.shape[0]):
+        if grad_weight is not None:
+            for label in range(labels):
                 grad_weight[label].addcmul_(x[image], grad[image, label])
-    grad_beta = grad.sum(0, dtype=weight.dtype) if wants_beta else None
-    return grad_x, grad_weight, grad_beta
+    if grad_beta is not None:
+        torch.sum(grad, 0, dtype=weight.dtype, out=grad_beta)
 
 
 def in_layout_of(x, weight):
-    """W (K, C, N) in the memory order of x: itself for contiguous features, channels innermost for channels_last."""
-    return weight.mT.contiguous().mT if channels_innermost(x) else weight
+    """W (..., C, N) in the memory order of x: N innermost for contiguous features, C for channels_last."""
+    return weight.mT.contiguous().mT if channels_innermost(x) else weight.contiguous()
 
 
 def channels_innermost(x):
@@ -66,11 +70,10 @@ def _forward_channels_innermost(x, weight, beta, out):
 
 
 def _features_gradient(grad, weight, out):
-    """Fills `out` (C, N) with `sum_k g_k W_k`; one write of it where K is 1 or the dtypes are alike."""
-    labels = weight.shape[0]
-    total = out if labels == 1 or out.dtype == weight.dtype else torch.empty_like(weight[0])
+    """Fills `out` (C, N) with `sum_k g_k W_k`, summed in weight's dtype."""
+    total = out if out.dtype == weight.dtype else torch.empty_like(weight[0])
     torch.mul(grad[0], weight[0], out=total)
-    for label in range(1, labels):
+    for label in range(1, weight.shape[0]):
         total.addcmul_(grad[label], weight[label])
     if total is not out:
         out.copy_(total)
