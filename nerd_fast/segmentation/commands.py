@@ -9,7 +9,7 @@ import torch
 from nerd_fast.segmentation import evaluation
 from nerd_fast.segmentation.checkpoints import load_weights, read_checkpoint
 from nerd_fast.segmentation.errors import DataError, UsageError
-from nerd_fast.segmentation.files import whole_file
+from nerd_fast.segmentation.files import check_file, whole_file
 from nerd_fast.segmentation.inference import predict_mask
 from nerd_fast.segmentation.loading import RunData, find_data, find_split, load_training, prepare
 from nerd_fast.segmentation.network import build_network, compile_network
@@ -20,6 +20,8 @@ def verify(options):
     """`nerd-fast verify`: every problem of every case, printed and, with --out, written as JSON; 3 for errors."""
     from nerd_fast.segmentation.verify import verify_dataset
 
+    if options.out:
+        check_file(options.out)
     dataset = find_data(options)
     size = tuple(options.size) if options.size else None
     report = verify_dataset(
@@ -39,10 +41,13 @@ def verify(options):
 
 def train(config):
     """`nerd-fast train`: read everything, then train until the last epoch or a signal."""
-    from nerd_fast.segmentation.training import Segmenter, Slices, fit
+    from nerd_fast.segmentation.signals import Signals
+    from nerd_fast.segmentation.training import Segmenter, Slices, fit, make_trainer
 
+    signals = Signals()
     with open_run(config.out, config.resume) as folder:
         checkpoint = folder / LAST if config.resume and (folder / LAST).exists() else None
+        trainer = make_trainer(config, folder, signals)  # before the data are read, for it may not be had here
         data, train_cases, val_cases = load_training(config)
         torch.manual_seed(config.seed)
         network = build_network(config, len(data.channels), data.classes)
@@ -55,7 +60,8 @@ def train(config):
             _say_what_is_trained(config, data, network, train_cases, val_cases)
         identity = {"config": asdict(config), "data": asdict(data), "environment": environment(config.accelerator)}
         segmenter = Segmenter(network, config, data.classes, identity)
-        fit(segmenter, Slices(train_cases, val_cases, config), folder, checkpoint)
+        with signals:
+            fit(trainer, segmenter, Slices(train_cases, val_cases, config), checkpoint)
 
 
 def evaluate(options):
@@ -63,13 +69,16 @@ def evaluate(options):
     summary, written = write_evaluation(options)
     for name, entry in summary.items():
         undefined = f"  ({entry['undefined']} undefined)" if entry["undefined"] else ""
-        print(f"{name:24} {entry['mean']:10.4f} +- {entry['std']:.4f}  n {entry['n']}{undefined}")
+        spread = f" +- {entry['std']:.4f}" if entry["n"] > 1 else ""
+        print(f"{name:24} {entry['mean']:10.4f}{spread}  n {entry['n']}{undefined}")
     print(written)
 
 
 def write_evaluation(options):
     """Evaluate a run and write JSON and CSV; returns the summary and the path of the JSON file."""
     network, config, data, checkpoint = load_run(options)
+    destination = options.out or Path(options.run) / f"metrics_{options.subset}.json"
+    check_file(evaluation.result_file(destination))
     data = data.read_as(options)
     dataset = find_data(_DataOf(options, data))
     split = find_split(dataset, options.split, config.seed) if options.split else data.split
@@ -93,7 +102,6 @@ def write_evaluation(options):
         "nonfinite": data.nonfinite,
         "allow_geometry_mismatch": data.allow_geometry_mismatch,
     }
-    destination = options.out or Path(options.run) / f"metrics_{options.subset}.json"
     written, _ = evaluation.write_results(destination, rows, summary, header)
     return summary, written
 
@@ -112,8 +120,12 @@ def device_of(accelerator):
     """The torch device of Lightning's name for it. Raises UsageError for one that is not there."""
     if accelerator == "auto":
         accelerator = "gpu" if torch.cuda.is_available() else "cpu"
-    if accelerator not in ("cpu", "gpu", "cuda") or (accelerator != "cpu" and not torch.cuda.is_available()):
-        raise UsageError(f"--accelerator: found {accelerator}, expected cpu, gpu (with CUDA) or auto")
+    if accelerator not in ("cpu", "gpu", "cuda"):
+        raise UsageError(f"--accelerator: found {accelerator}, expected cpu, gpu or auto")
+    if accelerator != "cpu" and not torch.cuda.is_available():
+        raise UsageError(
+            f"--accelerator {accelerator}: found no CUDA device, expected one. Use cpu, and ask `nerd-fast doctor` why"
+        )
     return torch.device("cpu" if accelerator == "cpu" else "cuda")
 
 

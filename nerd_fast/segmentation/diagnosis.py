@@ -16,7 +16,7 @@ import nerd_fast
 from nerd_fast.segmentation.errors import UsageError
 from nerd_fast.segmentation.examples import cases_of_run, load_networks
 from nerd_fast.segmentation.figures import calibration_figure
-from nerd_fast.segmentation.files import whole_file
+from nerd_fast.segmentation.files import check_folder, whole_file
 from nerd_fast.segmentation.loading import prepare
 from nerd_fast.segmentation.shift import PositionMoments, border_effect, profile
 from nerd_fast.segmentation.shift_figures import border_figure, profile_figure
@@ -48,6 +48,8 @@ def run(options):
     """
     runs = names_of_runs(options.run)
     networks, data = load_networks(runs, checkpoint=options.checkpoint, accelerator=options.accelerator)
+    folder = Path(options.out or Path(options.run[0]) / "diagnosis")
+    check_folder(folder)
     _check_margin(options.margin, data.size)
     names = [name for part in data.split.values() for name in part]
     cases = cases_of_run(options, data, names if options.subset == "all" else data.split[options.subset])
@@ -57,7 +59,6 @@ def run(options):
             "Choose --subset all"
         )
     found = {name: diagnose(network, cases, data, options) for name, network in networks.items()}
-    folder = Path(options.out or Path(options.run[0]) / "diagnosis")
     table = shift_table(found, len(cases))
     _write(folder, found, networks, data, table)
     print(f"\n{table.to_text()}\n{folder}")

@@ -22,7 +22,7 @@ import nerd_fast
 from nerd_fast.segmentation.checkpoints import load_weights, read_checkpoint
 from nerd_fast.segmentation.config import NOT_PART_OF_A_RUN, TrainConfig
 from nerd_fast.segmentation.errors import CheckpointError, UsageError
-from nerd_fast.segmentation.files import whole_file
+from nerd_fast.segmentation.files import check_folder, whole_file
 from nerd_fast.segmentation.loading import RunData
 from nerd_fast.segmentation.network import build_network
 from nerd_fast.segmentation.runs import config_of
@@ -34,6 +34,7 @@ BATCH = 2  # of the example that the program is traced with; 0 and 1 would be ta
 
 def run(options):
     """Write the three files. Raises CheckpointError and UsageError before any of them is written."""
+    check_folder(options.out)
     path = Path(options.run) / f"{options.checkpoint}.ckpt"
     checkpoint = read_checkpoint(path)
     config, data = config_of(checkpoint, path), RunData.of_checkpoint(checkpoint, path)

@@ -35,6 +35,26 @@ def remove_leftovers(path):
         leftover.unlink(missing_ok=True)
 
 
+def check_folder(path):
+    """Raise UsageError unless files can be written in the folder at `path`, which may be yet to be made.
+
+    For a command to call before it works for minutes; it makes nothing.
+    """
+    path = Path(path)
+    there = next(each for each in (path, *path.parents) if each.exists())
+    if there.is_dir() and os.access(there, os.W_OK | os.X_OK):
+        return
+    reason = "no permission" if there.is_dir() else f"{there} is a file"
+    raise UsageError(f"{path}: cannot be written ({reason}), expected a folder to write to. Choose another --out")
+
+
+def check_file(path):
+    """Raise UsageError unless a file can be written at `path`, as `check_folder`."""
+    if Path(path).is_dir():
+        raise UsageError(f"{path}: cannot be written (it is a folder), expected a file. Choose another --out")
+    check_folder(Path(path).parent)
+
+
 @contextmanager
 def _usage_error(path):
     try:

@@ -13,7 +13,7 @@ import torch
 from nerd_fast.segmentation.cases import Case, images_in
 from nerd_fast.segmentation.commands import load_run, mask_of
 from nerd_fast.segmentation.errors import DataError, UsageError
-from nerd_fast.segmentation.files import remove_leftovers
+from nerd_fast.segmentation.files import check_folder, remove_leftovers
 from nerd_fast.segmentation.headers import stem, suffix
 from nerd_fast.segmentation.layouts import find_cases
 from nerd_fast.segmentation.loading import prepare
@@ -27,6 +27,7 @@ def run(options):
     Raises UsageError before a mask is made where one is there that was made by another checkpoint, with other options
     or of other images, and `overwrite` is false.
     """
+    check_folder(options.out)
     network, _, data, checkpoint = load_run(options)
     data = data.read_as(options)
     made_by = _made_by(checkpoint, data, options)

@@ -15,7 +15,7 @@ from nerd_fast.segmentation.errors import UsageError
 from nerd_fast.segmentation.evaluation import read_results
 from nerd_fast.segmentation.examples import cases_of_run, draw_example, load_networks, worst_slices
 from nerd_fast.segmentation.figures import calibration_figure, curves_figure
-from nerd_fast.segmentation.files import whole_file
+from nerd_fast.segmentation.files import check_file, whole_file
 from nerd_fast.segmentation.loading import RunData
 from nerd_fast.segmentation.page import (
     cards_html,
@@ -29,7 +29,7 @@ from nerd_fast.segmentation.page import (
 from nerd_fast.segmentation.plots import read_curves
 from nerd_fast.segmentation.protocol import MODELS
 from nerd_fast.segmentation.report_tables import case_table, classes_of, difference_table, metric_table
-from nerd_fast.segmentation.runs import METRICS, read_config
+from nerd_fast.segmentation.runs import METRICS, config_in
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,7 @@ class Evaluated:
 def run(options):
     """Write the report. Raises NerdFastError before the file is touched: for a run that is absent or not evaluated, for
     runs of different data, and for data that are not those of the runs."""
+    check_file(options.out)
     runs = _read(options)
     first = next(iter(runs.values()))
     options.data = options.data or first.config.data
@@ -70,7 +71,7 @@ def _read(options):
     return {
         name: Evaluated(
             Path(folder),
-            TrainConfig(**read_config(folder)),
+            config_in(folder),
             data,
             networks[name],
             results[name],

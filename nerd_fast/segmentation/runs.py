@@ -15,35 +15,41 @@ import yaml
 import nerd_fast
 from nerd_fast.doctor import PACKAGES, version_of
 from nerd_fast.segmentation.config import TrainConfig
-from nerd_fast.segmentation.errors import UsageError
+from nerd_fast.segmentation.errors import CheckpointError, UsageError
 from nerd_fast.segmentation.files import whole_file
 
-LAST, BEST, CONFIG, METRICS = "last.ckpt", "best.ckpt", "config.yaml", "metrics.csv"
+LAST, BEST, CONFIG, METRICS, LOCK = "last.ckpt", "best.ckpt", "config.yaml", "metrics.csv", ".lock"
 
 
 @contextlib.contextmanager
 def open_run(folder, resume=False):
     """Make the folder, lock it against other processes, and sweep up what a killed run left half written.
 
-    The kernel holds the lock and drops it when the process ends, however it ends: there are no stale locks.
-    Raises UsageError where the folder cannot be written, is in use, or holds a run and `resume` is false.
+    The kernel holds the lock and drops it when the process ends, however it ends: there are no stale locks. A run that
+    fails before it has written anything leaves no folder that was not there before.
+    Raises UsageError where the folder cannot be written, is in use, or holds a run and `resume` is false,
+    CheckpointError where there is a run to resume, but for its last checkpoint.
     """
     folder = Path(folder)
     if not is_first_process():  # the first one holds the lock for all
         yield folder
         return
+    new = [each for each in (folder, *folder.parents) if not each.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = open(folder / ".lock", "a+", encoding="utf-8")  # noqa: SIM115 the lock lives as long as the run
+        lock = open(folder / LOCK, "a+", encoding="utf-8")  # noqa: SIM115 the lock lives as long as the run
     except OSError as error:
         raise UsageError(f"{folder}: cannot be written ({error.strerror}). Choose another --out") from error
     with lock:
         _lock(lock, folder)
-        if (folder / LAST).exists() and not resume:
-            raise UsageError(f"{folder}: holds a run already. Continue it with --resume, or choose another --out")
-        for leftover in folder.glob(".*.partial.*"):
-            leftover.unlink(missing_ok=True)
-        yield folder
+        try:
+            _check_contents(folder, resume)
+            for leftover in folder.glob(".*.partial.*"):
+                leftover.unlink(missing_ok=True)
+            yield folder
+        except BaseException:
+            _remove_if_empty(folder, new)
+            raise
 
 
 def is_first_process():
@@ -51,9 +57,32 @@ def is_first_process():
     return os.environ.get("LOCAL_RANK", "0") == "0" and os.environ.get("NODE_RANK", "0") == "0"
 
 
+def _check_contents(folder, resume):
+    held = [name for name in (LAST, BEST, METRICS) if (folder / name).exists()]
+    if held and not resume:
+        raise UsageError(
+            f"{folder}: holds a run already ({', '.join(held)}). Continue it with --resume, or choose another --out"
+        )
+    if held and LAST not in held:
+        raise CheckpointError(
+            f"{folder / LAST}: no such checkpoint, but {', '.join(held)} of its run; expected the one to go on from. "
+            "Restore it, or train again with another --out"
+        )
+
+
+def _remove_if_empty(folder, new):
+    if {path.name for path in folder.iterdir()} == {LOCK}:
+        (folder / LOCK).unlink()
+    for path in new:
+        with contextlib.suppress(OSError):  # one that is not empty stays
+            path.rmdir()
+
+
 def _lock(lock, folder):
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # unlike flock, worker processes do not inherit it
+        if not os.path.samestat(os.fstat(lock.fileno()), os.stat(folder / LOCK)):
+            raise FileNotFoundError(f"{folder / LOCK} was removed while it was opened")
     except OSError as error:
         lock.seek(0)
         holder = lock.read().strip() or "another process"
@@ -127,12 +156,24 @@ def read_config(folder):
     return _known(content, path)
 
 
+def config_in(folder):
+    """The TrainConfig in the `config.yaml` of a run. Raises UsageError where there is none to read."""
+    return _config(read_config(folder), Path(folder) / CONFIG)
+
+
 def config_of(checkpoint, path):
     """The TrainConfig in a checkpoint that `read_checkpoint` returned."""
+    return _config(_known(checkpoint["config"], path), path)
+
+
+def _config(content, path):
     try:
-        return TrainConfig(**_known(checkpoint["config"], path))
+        return TrainConfig(**content)
     except (TypeError, ValueError) as error:
-        raise UsageError(f"{path}: its configuration cannot be used ({error})") from error
+        raise UsageError(
+            f"{path}: its configuration cannot be used ({error}), expected what `nerd-fast train` wrote. "
+            "Restore it, or train again"
+        ) from error
 
 
 def _known(content, path):

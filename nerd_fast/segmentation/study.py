@@ -5,15 +5,15 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from nerd_fast.segmentation.config import TrainConfig
 from nerd_fast.segmentation.errors import DataError, UsageError
 from nerd_fast.segmentation.evaluation import read_results
 from nerd_fast.segmentation.files import whole_file
-from nerd_fast.segmentation.runs import LAST, METRICS, read_config
+from nerd_fast.segmentation.runs import LAST, METRICS, config_in
 from nerd_fast.segmentation.slices import slicing_axis
 from nerd_fast.segmentation.splits import hash_files, load_split, make_split
 from nerd_fast.segmentation.volumes import read_grid
 
+RESULTS = ("table.md", "results.csv", "differences.csv", "cases.csv", "scores.png", "missed.png", "over_segmented.png")
 STUDY, SPLIT, FAILURE = "study.json", "split.json", "failure.txt"
 SCORING = ("threshold", "flips", "connectivity", "label_2", "score_in_crop")
 
@@ -83,13 +83,16 @@ def count_slices(cases):
 def open_study(folder, study, split, source, dataset):
     """Write split and hashes of the data, or compare them with what is there.
 
-    `source` says where the split comes from. Raises DataError where the data or the split have changed since the study
-    was started, UsageError where the folder holds the other study.
+    `source` says where the split comes from. Raises DataError where the data or the split have changed since the first
+    run of the study was started, UsageError where the folder holds the other study or the results of something else.
     """
     folder = Path(folder)
     files = hash_files(dataset.subset(name for names in split.values() for name in names), dataset.root)
     content = {"study": study, "source": source, "split": split, "files": files}
-    if (folder / STUDY).exists():
+    results = [name for name in RESULTS if (folder / name).exists()]
+    if results and not (folder / STUDY).exists():
+        raise UsageError(f"{folder}: holds {', '.join(results)} of something else than a study. Choose another --out")
+    if (folder / STUDY).exists() and any(folder.glob(f"runs/*/{LAST}")):
         _compare(folder / STUDY, content)
     else:
         _write_json(folder / SPLIT, split)
@@ -104,7 +107,7 @@ def state_of(planned):
     if not (folder / LAST).exists():
         return State(0, total, False, failure)
     done = _epochs_in(folder / METRICS)
-    differences = planned.training.differences(TrainConfig(**read_config(folder)))
+    differences = planned.training.differences(config_in(folder))
     if differences:
         raise UsageError(
             f"{folder}: holds a run of other options:\n  " + "\n  ".join(differences) + "\nChoose another --out"

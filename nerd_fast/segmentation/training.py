@@ -1,6 +1,7 @@
 """Training of a segmentation network on slices held in memory (paper, section 3.2)."""
 
 import logging
+import multiprocessing
 import signal
 import sys
 import warnings
@@ -19,8 +20,9 @@ from nerd_fast.segmentation.divergence import StopOnDivergence
 from nerd_fast.segmentation.errors import UsageError
 from nerd_fast.segmentation.recording import Recorder
 from nerd_fast.segmentation.sampling import EpochBatches, TrainingSlices, step_seed
-from nerd_fast.segmentation.signals import SIGNALS, Signals, StopOnSignal
+from nerd_fast.segmentation.signals import SIGNALS, StopOnSignal
 
+WORKER_TIMEOUT = 600  # seconds without a batch after which a worker process is given up
 CHANNELS_LAST = torch.channels_last  # twice as fast as contiguous on a CPU, and what tensor cores want
 
 
@@ -176,6 +178,7 @@ class Slices(pl.LightningDataModule):
             num_workers=config.num_workers,
             persistent_workers=config.num_workers > 0,
             worker_init_fn=_ignore_signals,
+            timeout=WORKER_TIMEOUT if config.num_workers else 0,
             pin_memory=trainer.strategy.root_device.type == "cuda" and not config.data_on_device,
         )
 
@@ -189,28 +192,41 @@ class Slices(pl.LightningDataModule):
         return DataLoader(batches, batch_size=None) if batches else []
 
 
-def fit(segmenter, slices, folder, checkpoint=None):
-    """Train until the last epoch, from the start or from a checkpoint's path; checkpoints and log go to `folder`.
+def fit(trainer, segmenter, slices, checkpoint=None):
+    """Train until the last epoch, from the start or from a checkpoint's path.
 
-    Raises NonFiniteError when training diverges, Interrupted after SIGINT or SIGTERM, and UsageError for a device or
-    precision that is not there and for a batch that memory does not hold, all with the checkpoints in place.
+    Raises NonFiniteError when training diverges, Interrupted after SIGINT or SIGTERM (within the trainer's `Signals`),
+    and UsageError for a batch that memory does not hold and for worker processes that die or hang, all with the
+    checkpoints in place.
     """
-    config = segmenter.config
-    _quieten_lightning()
-    divergence, signals = StopOnDivergence(), Signals()
-    recorder = Recorder(folder, divergence)
-    trainer = _trainer(config, folder, [divergence, recorder, StopOnSignal(recorder, signals)])
     try:
-        with signals:
-            trainer.fit(segmenter, slices, ckpt_path=checkpoint)
+        trainer.fit(segmenter, slices, ckpt_path=checkpoint)
     except torch.OutOfMemoryError as error:
         raise UsageError(
-            f"--batch-size: {config.batch_size} slices do not fit into the memory of the device. Use fewer with "
-            "--accumulate-grad-batches, --precision bf16-mixed, or narrower --filters"
+            f"--batch-size: {segmenter.config.batch_size} slices do not fit into the memory of the device. Use fewer "
+            "with --accumulate-grad-batches, --precision bf16-mixed, or narrower --filters"
+        ) from error
+    except (RuntimeError, MemoryError) as error:
+        if "DataLoader" not in str(error):
+            raise
+        for worker in multiprocessing.active_children():
+            worker.kill()  # one that hangs ignores gentler signals, and this process would wait for it
+        lines = str(error).strip().splitlines()
+        reason = " ".join(dict.fromkeys((lines[0], lines[-1])))  # what happened; the last line of a traceback says why
+        raise UsageError(
+            f"--num-workers: a process that makes batches failed ({reason}). "
+            "Go on with --resume, and with --num-workers 0 where it happens again"
         ) from error
 
 
-def _trainer(config, folder, callbacks):
+def make_trainer(config, folder, signals):
+    """Lightning's trainer of a run, whose checkpoints and log go to `folder` and which `signals` stop.
+
+    Raises UsageError for a device or a precision that is not there.
+    """
+    _quieten_lightning()
+    divergence = StopOnDivergence()
+    recorder = Recorder(folder, divergence)
     try:
         return pl.Trainer(
             max_epochs=config.epochs,
@@ -221,7 +237,7 @@ def _trainer(config, folder, callbacks):
             accumulate_grad_batches=config.accumulate_grad_batches,
             gradient_clip_val=config.gradient_clip_val,
             deterministic=config.deterministic,
-            callbacks=callbacks,
+            callbacks=[divergence, recorder, StopOnSignal(recorder, signals)],
             plugins=[WholeCheckpoints()],
             logger=_tensorboard(folder),
             enable_progress_bar=sys.stderr.isatty(),

@@ -1,7 +1,30 @@
+import os
+
 import pytest
 
 from nerd_fast.segmentation.errors import UsageError
-from nerd_fast.segmentation.files import whole_file
+from nerd_fast.segmentation.files import check_file, check_folder, whole_file
+
+
+def test_a_folder_yet_to_be_made_can_be_written_and_is_not_made_by_the_question(tmp_path):
+    check_folder(tmp_path / "new" / "folder")
+    check_file(tmp_path / "new" / "file.json")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_in_the_place_of_a_folder_is_found_before_anything_is_done(tmp_path):
+    (tmp_path / "file").touch()
+    for check, path in ((check_folder, "file"), (check_folder, "file/in/it"), (check_file, "file/a.json")):
+        with pytest.raises(UsageError, match=rf"cannot be written \({tmp_path / 'file'} is a file\)"):
+            check(tmp_path / path)
+    with pytest.raises(UsageError, match="it is a folder"):
+        check_file(tmp_path)
+
+
+def test_a_folder_without_permission_is_found_before_anything_is_done(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(UsageError, match="no permission"):
+        check_folder(tmp_path / "new")
 
 
 def test_the_file_appears_under_its_name_when_it_is_complete(tmp_path):

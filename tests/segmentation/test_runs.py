@@ -11,7 +11,7 @@ import torch
 import yaml
 
 from nerd_fast.segmentation.config import TrainConfig
-from nerd_fast.segmentation.errors import UsageError
+from nerd_fast.segmentation.errors import CheckpointError, DataError, UsageError
 from nerd_fast.segmentation.runs import LAST, environment, open_run, read_config, write_config
 from tests.segmentation.runs_for_tests import in_child
 
@@ -48,12 +48,56 @@ def test_the_lock_of_a_killed_process_does_not_stay(tmp_path):
         pass
 
 
+def hold_with_a_worker(folder):
+    with open_run(folder):
+        worker = os.fork()
+        (folder / "worker").write_text(str(worker or os.getpid()))
+        (folder / "held").touch()
+        time.sleep(60)
+
+
+def test_a_worker_that_outlives_a_killed_process_does_not_hold_its_lock(tmp_path):
+    child = in_child(hold_with_a_worker, tmp_path)
+    while not (tmp_path / "held").exists():
+        time.sleep(0.01)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    try:
+        with open_run(tmp_path):
+            pass
+    finally:
+        os.kill(int((tmp_path / "worker").read_text()), signal.SIGKILL)
+
+
 def test_a_run_is_not_overwritten(tmp_path):
     (tmp_path / LAST).touch()
     with pytest.raises(UsageError, match="holds a run already"), open_run(tmp_path):
         pass
     with open_run(tmp_path, resume=True) as folder:
         assert folder == tmp_path
+
+
+def test_a_run_without_its_last_checkpoint_is_neither_overwritten_nor_begun_again(tmp_path):
+    (tmp_path / "best.ckpt").touch()
+    with pytest.raises(UsageError, match=r"holds a run already \(best\.ckpt\)"), open_run(tmp_path):
+        pass
+    with pytest.raises(CheckpointError, match=r"last\.ckpt: no such checkpoint"), open_run(tmp_path, resume=True):
+        pass
+
+
+def test_a_run_that_fails_at_once_leaves_no_folder_that_was_not_there(tmp_path):
+    (tmp_path / "here").mkdir()
+    for folder in ("here", "new/and/deep"):
+        with pytest.raises(DataError), open_run(tmp_path / folder):
+            raise DataError("a damaged file")
+    assert [path.name for path in tmp_path.rglob("*")] == ["here"]
+
+
+def test_a_run_that_fails_later_keeps_what_it_wrote(tmp_path):
+    (tmp_path / "elsewhere").touch()
+    with pytest.raises(FileExistsError), open_run(tmp_path / "run") as folder:
+        (tmp_path / "elsewhere").rename(folder / LAST).touch(exist_ok=False)
+    assert (tmp_path / "run" / LAST).exists()
 
 
 def test_what_a_killed_run_left_half_written_is_swept_up(tmp_path):

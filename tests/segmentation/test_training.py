@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from monai.losses import DiceCELoss
 
 from nerd_fast.segmentation import training
 from nerd_fast.segmentation.commands import train
-from nerd_fast.segmentation.errors import Interrupted
+from nerd_fast.segmentation.errors import Interrupted, UsageError
 from nerd_fast.segmentation.training import Loss, Position, dice_of_counts, overlap_counts
 from tests.segmentation.runs_for_tests import log_of, tiny_config, tiny_data, weights_of
 
@@ -133,6 +134,48 @@ def test_a_run_stopped_by_a_signal_and_resumed_ends_bit_for_bit_as_if_nothing_ha
     train(config)
     assert weights_of(tmp_path / "last.ckpt") == weights_of(finished / "last.ckpt")
     assert log_of(tmp_path) == log_of(finished)
+
+
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def run_out_of_memory():
+    raise MemoryError("no room for a batch")
+
+
+def hang():
+    time.sleep(60)
+
+
+@pytest.mark.parametrize(
+    ("fault", "says"),
+    [
+        (die, "DataLoader worker"),
+        (run_out_of_memory, "MemoryError: no room for a batch"),
+        pytest.param(hang, "timed out after 1 ", marks=pytest.mark.slow),
+    ],
+)
+def test_a_worker_that_fails_is_told_in_a_line_and_the_run_goes_on_from_its_checkpoint(
+    data, finished, tmp_path, monkeypatch, fault, says
+):
+    """The worker fails in the second epoch."""
+    config = tiny_config(data, tmp_path, head="nerdm", flip=True, dropout=0.1, epochs=3, num_workers=1)
+    batch = training.TrainingSlices.__getitem__
+
+    def failing(self, key):
+        return fault() if key[0] == 1 else batch(self, key)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(training.TrainingSlices, "__getitem__", failing)
+        patched.setattr(training, "WORKER_TIMEOUT", 1)
+        with pytest.raises(UsageError, match=r"--num-workers: a process that makes batches failed") as error:
+            train(config)
+    assert says in str(error.value)
+    assert "\n" not in str(error.value)
+    config.resume = True
+    train(config)
+    assert weights_of(tmp_path / "last.ckpt") == weights_of(finished / "last.ckpt")
 
 
 def test_signals_act_as_before_once_training_is_over(finished):
