@@ -7,6 +7,7 @@ beside the paper's, differences to the U-Net, what was chosen, what is missing),
 
 import gc
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -19,6 +20,7 @@ from nerd_fast.segmentation.runs import LAST
 from nerd_fast.segmentation.slices import largest_size
 from nerd_fast.segmentation.study import SPLIT, choose_split, count_slices, note_failure, open_study, state_of
 from nerd_fast.segmentation.study_output import draw_figures, write_tables
+from nerd_fast.segmentation.verify import verify_dataset
 
 
 def run(options):
@@ -46,6 +48,7 @@ def run(options):
 def _prepare(options):
     """The runs of the study, the options with nothing left open, and what there is to say about data and protocol."""
     protocol = PROTOCOLS[options.study]
+    commands.device_of(options.accelerator)  # that there is one, before anything is written
     dataset = find_data(options)
     if options.channels is None and len(dataset.channels) != len(protocol.channels):
         raise DataError(
@@ -69,6 +72,8 @@ def _prepare(options):
         channels=dataset.channels,
         label=dataset.label,
     )
+    if not options.status and not all(state_of(planned).evaluated for planned in runs):
+        _check_cases(dataset, split, options)
     open_study(options.out, options.study, split, source, dataset)
     counts = "/".join(str(len(names)) for names in split.values())
     paper = "/".join(map(str, protocol.counts))
@@ -88,6 +93,24 @@ def _prepare(options):
             f"{options.epochs} epochs, one slice in {options.every}."
         )
     return runs, options, description
+
+
+def _check_cases(dataset, split, options):
+    """Raise DataError with all that is wrong with any case of the split: a night of training should not end on it."""
+    cases = tuple(dataset.subset(name for names in split.values() for name in names))
+    report = verify_dataset(
+        replace(dataset, cases=cases),
+        split=split,
+        nonfinite=options.nonfinite,
+        allow_geometry_mismatch=options.allow_geometry_mismatch,
+    )
+    faults = [str(problem) for problem in report.errors]
+    faults += [f"error: {case.name}: no label {dataset.label or ''}" for case in cases if case.label is None]
+    if faults:
+        raise DataError(
+            f"{options.data}: cannot be studied:\n  " + "\n  ".join(faults) + "\n"
+            "Mend the files, or leave the cases out with --split"
+        )
 
 
 def _finish(planned, states, options, description):

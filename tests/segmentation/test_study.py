@@ -81,6 +81,12 @@ def started(found, folder, *, study="wmh", **options):
     return split
 
 
+def trained(folder):
+    """The study has a run with a checkpoint."""
+    (folder / "runs" / "u-net-64-seed0").mkdir(parents=True)
+    (folder / "runs" / "u-net-64-seed0" / "last.ckpt").touch()
+
+
 def test_the_split_is_written_once_and_kept(on_disk):
     found, folder = on_disk
     split = started(found, folder)
@@ -91,6 +97,7 @@ def test_the_split_is_written_once_and_kept(on_disk):
 def test_a_file_that_changed_since_the_study_began_is_named(on_disk):
     found, folder = on_disk
     started(found, folder)
+    trained(folder)
     (found.root / "A_2").write_text("changed")
     with pytest.raises(DataError, match=r"data have changed since the study was started:\n  A_2 has changed"):
         started(found, folder)
@@ -99,6 +106,7 @@ def test_a_file_that_changed_since_the_study_began_is_named(on_disk):
 def test_another_split_in_the_same_folder_is_refused(on_disk):
     found, folder = on_disk
     started(found, folder)
+    trained(folder)
     with pytest.raises(DataError, match=r"test: \['A_\d'\] -> \['A_\d'\]"):
         started(found, folder, split_seed=1)
 
@@ -106,8 +114,27 @@ def test_another_split_in_the_same_folder_is_refused(on_disk):
 def test_the_other_study_in_the_same_folder_is_refused(on_disk):
     found, folder = on_disk
     started(found, folder)
+    trained(folder)
     with pytest.raises(UsageError, match="holds the study wmh, not la"):
         started(found, folder, study="la")
+
+
+def test_before_anything_is_trained_the_data_may_be_mended(on_disk):
+    found, folder = on_disk
+    started(found, folder)
+    (found.root / "A_2").write_text("mended")
+    before = (folder / "study.json").read_text()
+    started(found, folder)
+    assert (folder / "study.json").read_text() != before
+
+
+def test_a_folder_with_tables_of_something_else_is_refused_and_stays(on_disk):
+    found, folder = on_disk
+    folder.mkdir()
+    (folder / "table.md").write_text("another table")
+    with pytest.raises(UsageError, match=r"study: holds table\.md of something else"):
+        started(found, folder)
+    assert [path.name for path in folder.iterdir()] == ["table.md"]
 
 
 @pytest.mark.parametrize(
