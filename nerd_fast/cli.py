@@ -3,13 +3,13 @@
 import argparse
 import signal
 import sys
-from dataclasses import fields
+from dataclasses import asdict, fields
 from importlib import import_module
 from typing import Union, get_args, get_origin, get_type_hints
 
 from nerd_fast import __version__
 from nerd_fast.segmentation.config import require
-from nerd_fast.segmentation.errors import Interrupted, NerdFastError
+from nerd_fast.segmentation.errors import Interrupted, NerdFastError, UsageError
 
 # name: (what it does, module and class of its options in segmentation, module and function)
 COMMANDS = {
@@ -101,12 +101,15 @@ def _parse_options(command, options_class, arguments):
     module, name = options_class.split(":")
     options_class = getattr(import_module(f"nerd_fast.segmentation.{module}"), name)
     parser = _options_parser(command, options_class)
-    options = _instance(options_class, parser.parse_args(arguments))
+    try:
+        options = _instance(options_class, parser.parse_args(arguments))
+    except UnicodeDecodeError as error:
+        raise UsageError(f"--config: found a file that is no text ({error.reason}), expected YAML") from error
     if getattr(options, "resume", False):
         # What the run was started with is the default of what it is resumed with.
-        from nerd_fast.segmentation.runs import read_config
+        from nerd_fast.segmentation.runs import config_in
 
-        parser.set_defaults(read_config(options.out))
+        parser.set_defaults(asdict(config_in(options.out)))
         options = _instance(options_class, parser.parse_args(arguments))
     require(options)  # here, for what runs the command takes seconds to import
     return options
@@ -117,7 +120,9 @@ def _options_parser(command, options_class):
 
     positional = [entry.name.upper() for entry in fields(options_class) if entry.metadata.get("positional")]
     usage = " ".join(["nerd-fast", command, *positional, "[options]"])
-    parser = ArgumentParser(prog=f"nerd-fast {command}", usage=usage, description=options_class.__doc__)
+    parser = ArgumentParser(
+        prog=f"nerd-fast {command}", usage=usage, description=options_class.__doc__, allow_abbrev=False
+    )
     parser.add_argument("--config", action="config", help="YAML file of options; those given after it win")
     types = get_type_hints(options_class)
     for entry in fields(options_class):

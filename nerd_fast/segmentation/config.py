@@ -6,6 +6,7 @@ heavy, so that `nerd-fast train --help` answers at once.
 
 # ruff: noqa: RUF009  `option` is dataclasses.field with a help text
 from dataclasses import asdict, dataclass, field, fields
+from math import inf
 from typing import Literal
 
 from nerd_fast.segmentation.errors import UsageError
@@ -47,6 +48,18 @@ class DataOptions:
     allow_geometry_mismatch: bool = option(
         False, "take the images of a case for one grid although their affines place them apart; shapes must agree"
     )
+
+    def __post_init__(self):
+        if self.size is not None:
+            self.size = list(self.size)
+            check(len(self.size) == 2 and min(self.size) >= 16, "size", self.size, "two numbers from 16 on")
+        check(self.axis in (None, 0, 1, 2), "axis", self.axis, "0, 1 or 2, the axis across, along or up the patient")
+        low, high = self.percentiles
+        check(0 <= low < high <= 100, "percentiles", self.percentiles, "two numbers from 0 to 100, the lower first")
+        if self.label_values is not None:
+            values = self.label_values
+            sound = len(values) == len(set(values)) > 1 and min(values) >= 0 and max(values) <= 255
+            check(sound, "label_values", values, "two or more different numbers from 0 to 255, background first")
 
 
 @dataclass
@@ -90,20 +103,25 @@ class TrainConfig(DataOptions):
     override: bool = option(False, "resume although data or options have changed")
 
     def __post_init__(self):
+        super().__post_init__()
         self.filters = five_widths(self.filters)
         positive = ("epochs", "every", "batch_size", "lr", "accumulate_grad_batches", "num_nodes")
         for name in positive:
-            _require(getattr(self, name) > 0, name, getattr(self, name), "a number above 0")
-        for name in ("weight_decay", "rotate", "num_workers", "seed"):
-            _require(getattr(self, name) >= 0, name, getattr(self, name), "a number from 0 on")
+            check(getattr(self, name) > 0, name, getattr(self, name), "a number above 0")
+        for name in ("weight_decay", "rotate", "num_workers"):
+            check(getattr(self, name) >= 0, name, getattr(self, name), "a number from 0 on")
+        check(0 <= self.seed < 2**63, "seed", self.seed, "a number from 0 to below 2^63")
+        sound = len(self.hidden_channels) > 0 and min(self.hidden_channels) > 0
+        check(sound, "hidden_channels", self.hidden_channels, "one or more numbers above 0")
+        scale = self.distance_scale
+        check(scale == "extent" or 0 < scale < inf, "distance_scale", scale, "extent, or a number above 0")
+        clip = self.gradient_clip_val
+        check(clip is None or clip > 0, "gradient_clip_val", clip, "a number above 0")
         on_device = self.data_on_device and self.num_workers > 0
-        _require(not on_device, "num_workers", self.num_workers, "0 with --data-on-device, for the slices are there")
-        _require(0 <= self.dropout < 1, "dropout", self.dropout, "a number from 0 to below 1")
-        _require(all(0 < part < 1 for part in self.milestones), "milestones", self.milestones, "numbers in (0, 1)")
-        _require(0 < self.gamma <= 1, "gamma", self.gamma, "a number in (0, 1]")
-        if self.size is not None:
-            self.size = list(self.size)
-            _require(len(self.size) == 2 and min(self.size) >= 16, "size", self.size, "two numbers from 16 on")
+        check(not on_device, "num_workers", self.num_workers, "0 with --data-on-device, for the slices are there")
+        check(0 <= self.dropout < 1, "dropout", self.dropout, "a number from 0 to below 1")
+        check(all(0 < part < 1 for part in self.milestones), "milestones", self.milestones, "numbers in (0, 1)")
+        check(0 < self.gamma <= 1, "gamma", self.gamma, "a number in (0, 1]")
 
     def differences(self, other):
         """Lines 'option: other -> self' for each option that changes what the run computes."""
@@ -143,10 +161,10 @@ class InferenceOptions:
     accelerator: str = option("auto", "cpu, gpu or auto")
 
     def __post_init__(self):
-        _require(self.batch_size > 0, "batch_size", self.batch_size, "a number above 0")
-        _require(0 < self.threshold < 1, "threshold", self.threshold, "a probability between 0 and 1")
+        check(self.batch_size > 0, "batch_size", self.batch_size, "a number above 0")
+        check(0 < self.threshold < 1, "threshold", self.threshold, "a probability between 0 and 1")
         if self.window is not None:
-            _require(min(self.window) >= 16, "window", self.window, "two numbers from 16 on")
+            check(min(self.window) >= 16, "window", self.window, "two numbers from 16 on")
 
 
 @dataclass
@@ -183,6 +201,11 @@ class DemoOptions:
     epochs: int = option(15, "passes over the training slices")
     seed: int = option(0, "seed of data and training")
 
+    def __post_init__(self):
+        check(self.cases >= 3, "cases", self.cases, "3 or more, one each to train, validate and test")
+        check(self.epochs > 0, "epochs", self.epochs, "a number above 0")
+        check(0 <= self.seed < 2**63, "seed", self.seed, "a number from 0 to below 2^63")
+
 
 def five_widths(filters):
     """The filters of the five levels: five numbers as they are, or the deepest halved upward (256 -> 16, ..., 256)."""
@@ -204,6 +227,7 @@ def require(options):
         raise UsageError("; ".join(missing))
 
 
-def _require(holds, name, found, expected):
+def check(holds, name, found, expected):
+    """Raise UsageError for the option `name` unless it `holds`."""
     if not holds:
         raise UsageError(f"--{name.replace('_', '-')}: expected {expected}; found {found}")

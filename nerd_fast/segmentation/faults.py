@@ -27,6 +27,11 @@ def data_error(file: str | os.PathLike, *, found: str, expected: str, remedy: st
     return error
 
 
+def reason_of(error: Exception) -> str:
+    """Why a file could not be read, without the path and the number that the system's own message repeats."""
+    return (getattr(error, "strerror", None) or str(error)).lower()
+
+
 def fault_of(error: DataError) -> Fault:
     """The parts of an error; one that was not made by `data_error` goes whole into `found`."""
     return getattr(error, "fault", Fault("data set", str(error), "a data set that can be read", "see the message"))

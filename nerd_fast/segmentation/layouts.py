@@ -70,7 +70,7 @@ def find_cases(
     if dataset is None or not dataset.cases:
         raise data_error(
             root,
-            found="no case" + (f" in the layout {layout}" if layout else ""),
+            found="no case" + (f" (read as the layout {layout})" if layout else ""),
             expected=f"a folder per case with {' and '.join(channels or ['its images'])} (.nii.gz, .nii, .nrrd), or "
             f"one of the layouts {', '.join(LAYOUTS)}",
             remedy="check the folder and the names of the channels",

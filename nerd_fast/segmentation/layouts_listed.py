@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from nerd_fast.segmentation.cases import Case, DataSet, absent, images_in, safe_name
-from nerd_fast.segmentation.faults import data_error
+from nerd_fast.segmentation.faults import data_error, reason_of
 from nerd_fast.segmentation.headers import stem
 
 _COLUMNS = ("case", "site", "patient", "part", "split", "label")
@@ -188,7 +188,9 @@ def _csv_rows(path: Path) -> list[dict]:
         with open(path, newline="", encoding="utf-8-sig") as file:
             rows = list(csv.DictReader(file, restkey="", restval=""))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise data_error(path, found=str(error), expected="a CSV table", remedy="export it again as UTF-8") from error
+        raise data_error(
+            path, found=reason_of(error), expected="a CSV table", remedy="export it again as UTF-8"
+        ) from error
     return [
         {
             **{name: row.get(name) for name in _COLUMNS},
@@ -212,7 +214,9 @@ def _read_json(path: Path, kind: type | tuple[type, ...]) -> Any:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise data_error(path, found=str(error), expected="a JSON file", remedy="correct the file") from error
+        raise data_error(
+            path, found=reason_of(error), expected="a JSON file", remedy="check the path, or correct it"
+        ) from error
     if not isinstance(content, kind):
         raise data_error(
             path, found=f"a JSON {type(content).__name__}", expected="an object or a list", remedy="correct the file"

@@ -25,9 +25,17 @@ def read_folder(root: Path, channels: Sequence[str] | None, label: str | None) -
     found = {Path(folder): images for folder in _folders(root) if (images := images_in(folder))}
     if len(found) > 1:
         found.pop(root, None)
+    names = [name for images in found.values() for name in images]
     if channels is not None:
         found = {folder: images for folder, images in found.items() if set(images) & set(channels)}
-    names = [name for images in found.values() for name in images]
+        if names and not found:
+            raise data_error(
+                root,
+                found=f"images called {', '.join(sorted(set(names)))}",
+                expected=f"the channels {', '.join(channels)} in the folder of each case",
+                remedy="name other channels, or check the folder",
+            )
+        names = [name for images in found.values() for name in images]
     if label is None:
         label = _usual_label(root, set(names) - set(channels or ()))
     if channels is None:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from nerd_fast.segmentation.cases import Case
-from nerd_fast.segmentation.faults import data_error
+from nerd_fast.segmentation.faults import data_error, reason_of
 
 PARTS = ("train", "val", "test")
 
@@ -25,7 +25,9 @@ def load_split(path: str | os.PathLike, cases: Sequence[Case]) -> dict[str, list
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise data_error(path, found=str(error), expected="a JSON file", remedy="correct the file") from error
+        raise data_error(
+            path, found=reason_of(error), expected="a JSON file", remedy="check the path, or correct it"
+        ) from error
     if isinstance(content, list) and content and isinstance(content[0], dict):
         content = {**content[0], "test": [case.name for case in cases if case.part == "test"]}
     return check_split(content, cases, path)
@@ -144,7 +146,9 @@ def hash_file(path: str | os.PathLike) -> str:
         with open(path, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise data_error(path, found=str(error), expected="a file to read", remedy="check the data set") from error
+        raise data_error(
+            path, found=reason_of(error), expected="a file to read", remedy="check the data set"
+        ) from error
 
 
 def _sizes(cases, fractions, counts) -> dict[str, int]:

@@ -4,7 +4,7 @@
 from dataclasses import dataclass, field, fields
 from typing import Literal
 
-from nerd_fast.segmentation.config import EvaluateOptions, TrainConfig, option
+from nerd_fast.segmentation.config import EvaluateOptions, TrainConfig, check, option
 
 
 def as_in(options_class, name):
@@ -94,6 +94,9 @@ class DiagnoseOptions:
     batch_size: int = option(8, "slices at once")
     accelerator: str = as_in(EvaluateOptions, "accelerator")
 
+    def __post_init__(self):
+        check(self.batch_size > 0, "batch_size", self.batch_size, "a number above 0")
+
 
 @dataclass
 class ExportOptions:
@@ -105,6 +108,9 @@ class ExportOptions:
     size: list[int] | None = option(
         None, "rows and columns of the program's slices (default: those of the run)", nargs=2
     )
+
+    def __post_init__(self):
+        check(self.size is None or min(self.size) > 0, "size", self.size, "two numbers above 0")
 
 
 @dataclass

@@ -362,8 +362,70 @@ def test_a_folder_that_cannot_be_written_is_a_usage_error(run, data, tmp_path):
     refused(2, *words, says=["cannot be written"])
 
 
-def test_an_absent_device_is_a_usage_error(run, data, tmp_path):
-    if torch.cuda.is_available():
-        pytest.skip("a GPU is here")
-    words = ("predict", "--run", run, "--input", data / "case04", "--out", tmp_path, "--accelerator", "gpu")
-    refused(2, *words, leaves=tmp_path, says=["--accelerator"])
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is here")
+@pytest.mark.parametrize("name", ["train", "evaluate", "predict", "reproduce", "diagnose"])
+def test_an_absent_device_is_a_usage_error_and_nothing_is_written(run, data, tmp_path, name):
+    out = tmp_path / "out"
+    words = {
+        "train": arguments(data, out, accelerator="gpu"),
+        "evaluate": ("evaluate", "--run", run, "--data", data, "--out", out / "m.json"),
+        "predict": ("predict", "--run", run, "--input", data / "case04", "--out", out),
+        "reproduce": ("reproduce", "wmh", "--quick", "--data", data, "--out", out),
+        "diagnose": ("diagnose", "--run", run, "--data", data, "--out", out),
+    }[name]
+    refused(2, *words, *(() if name == "train" else ("--accelerator", "gpu")), says=["accelerator gpu"])
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_is_no_run_is_named(data, tmp_path):
+    (tmp_path / "notes.txt").write_text("no run")
+    refused(4, "evaluate", "--run", tmp_path, "--data", data, says=[tmp_path / "last.ckpt", "nerd-fast train"])
+    refused(4, "predict", "--run", tmp_path, "--input", data, "--out", tmp_path / "masks", says=["last.ckpt"])
+    refused(4, "export", "--run", tmp_path, "--out", tmp_path / "program", says=["last.ckpt"])
+    refused(2, "report", "--run", tmp_path, "--out", tmp_path / "report.html", says=["nerd-fast evaluate"])
+    refused(2, "train", "--out", tmp_path, "--resume", says=["config.yaml", "no run to resume"])
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_an_empty_folder_is_no_data_set(run, tmp_path):
+    (tmp_path / "empty").mkdir()
+    for words in (
+        arguments(tmp_path / "empty", tmp_path / "out"),
+        ("verify", "--data", tmp_path / "empty"),
+        ("evaluate", "--run", run, "--data", tmp_path / "empty", "--out", tmp_path / "m.json"),
+        ("predict", "--run", run, "--input", tmp_path / "empty", "--out", tmp_path / "out"),
+        ("reproduce", "la", "--data", tmp_path / "empty", "--out", tmp_path / "out"),
+    ):
+        refused(3, *words, says=[tmp_path / "empty", "no case"])
+    assert [path.name for path in tmp_path.rglob("*")] == ["empty"]
+
+
+def test_channels_that_are_not_there_are_refused_with_those_that_are(data, tmp_path):
+    words = arguments(data, tmp_path / "out", channels=["T2"], label="lesion")
+    refused(3, *words, says=["images called FLAIR, T1, lesion", "T2"])
+    assert not list(tmp_path.iterdir())
+
+
+def test_evaluate_names_a_case_without_label(run, copy, tmp_path):
+    (copy / "case04" / "lesion.nii.gz").unlink()
+    words = ("evaluate", "--run", run, "--data", copy, "--out", tmp_path / "m.json")
+    refused(3, *words, says=["case04", "no label lesion"])
+    assert not (tmp_path / "m.json").exists()
+
+
+def test_a_split_that_is_not_there_is_named(data, tmp_path):
+    refused(3, *arguments(data, tmp_path / "out", split=tmp_path / "s.json"), says=["s.json: no such file"])
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_configuration_that_was_broken_by_hand_is_named(copied_run):
+    (copied_run / "config.yaml").write_text("epochs: many\n")
+    refused(2, "train", "--resume", "--out", copied_run, says=[copied_run / "config.yaml", "cannot be used"])
+
+
+def test_a_study_is_not_begun_on_data_of_which_a_test_scan_is_damaged(copy, tmp_path):
+    bit_flipped(copy)
+    (copy / "case04" / "lesion.nii.gz").unlink()
+    words = ("reproduce", "wmh", "--quick", "--data", copy, "--out", tmp_path / "study", "--heads", "conv")
+    refused(3, *words, says=["case01/T1.nii.gz", "case04: no label"])
+    assert not (tmp_path / "study").exists()
