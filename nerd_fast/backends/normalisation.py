@@ -27,7 +27,7 @@ def backward(grad, x, a, classifier, grad_x, grad_a, grad_classifier, grad_beta)
         grad_logits = grad[image].to(a.dtype)
         _matmul(classifier.T, grad_logits, grad_scaled)
         if grad_x is not None:
-            torch.mul(grad_scaled, a, out=grad_x[image])
+            grad_x[image] = torch.mul(grad_scaled, a, out=scaled)
         if wants_map:
             grad_a.addcmul_(x[image], grad_scaled)
             torch.mul(x[image], a, out=scaled)

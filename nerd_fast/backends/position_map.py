@@ -37,12 +37,13 @@ def backward(grad, x, weight, grad_x, grad_weight, grad_beta):
     The last two are sums over the batch, in weight's dtype.
     """
     labels = weight.shape[0]
-    if grad_x is not None and labels == 1:
+    at_once = grad_x is not None and labels == 1 and grad_x.dtype == weight.dtype
+    if at_once:
         torch.mul(grad, weight[0], out=grad_x)
     if grad_weight is not None:
         grad_weight.zero_()
     for image in range(x.shape[0]):
-        if grad_x is not None and labels > 1:
+        if grad_x is not None and not at_once:
             _features_gradient(grad[image], weight, grad_x[image])
         if grad_weight is not None:
             for label in range(labels):
@@ -70,7 +71,10 @@ def _forward_channels_innermost(x, weight, beta, out):
 
 
 def _features_gradient(grad, weight, out):
-    """Fills `out` (C, N) with `sum_k g_k W_k`, summed in weight's dtype."""
+    """Fills `out` (C, N) with `sum_k g_k W_k`, summed in weight's dtype.
+
+    Rounded to a half type by `copy_`: a product that rounds its result takes twice as long.
+    """
     total = out if out.dtype == weight.dtype else torch.empty_like(weight[0])
     torch.mul(grad[0], weight[0], out=total)
     for label in range(1, weight.shape[0]):
