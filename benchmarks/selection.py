@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from benchmarks import device, peers, workloads
-from benchmarks.heads import FULL, QUICK, Effort
+from benchmarks.heads import BRIEF, FULL, QUICK, Effort
 
 QUICK_WORKLOADS = ("wmh",)
 DEFAULT_RESULTS = Path(".benchmarks")
@@ -38,9 +38,10 @@ class Selection:
             raise ValueError(f"--benchmark-results: there is no folder {results.parent}")
         return cls(target, names, selected, quick, option.suite_trace and Path(option.suite_trace), results)
 
-    @property
-    def effort(self) -> Effort:
-        return QUICK if self.quick else FULL
+    def effort_of(self, case) -> Effort:
+        if self.quick:
+            return QUICK
+        return FULL if case.is_plain else BRIEF
 
     def cases(self):
         return workloads.cases(self.workloads, self.device.type, self.quick)

@@ -22,8 +22,9 @@ class Suite:
         """The row of a peer in a case, its case measured when the first of its peers asks."""
         if case not in self._cases:
             selection = self.selection
+            effort = selection.effort_of(case)
             rows, seconds = heads.measure(
-                case, self.wanted[case], selection.device, selection.effort, self.copy_gbps, self._tracer(case)
+                case, self.wanted[case], selection.device, effort, self.copy_gbps, self._tracer(case)
             )
             self.results["heads"] += rows
             self._cases[case] = {row["peer"]: row for row in rows}

@@ -103,22 +103,31 @@ def interleave(steps, clock, *, seconds, rounds, least=5, warmup=3):
     """Runs every step in turn and returns {name: [(device, host) intervals of each round]}.
 
     At most `rounds` rounds. A step that would spend more than `seconds` sits out evenly spread rounds, but runs at
-    least `least` times. `warmup` rounds go first, uncounted.
+    least `least` times. `warmup` rounds go first, uncounted; a step that has spent `seconds` on them is warm.
     """
+    for step in steps.values():
+        _warm_up(step, clock, seconds, warmup)
     taken = {name: [] for name in steps}
     spent = dict.fromkeys(steps, 0.0)
-    for turn in range(-warmup, rounds):
+    for turn in range(rounds):
         for name, step in steps.items():
             behind = len(taken[name]) < least * (turn + 1) / rounds
-            if turn >= 0 and not behind and spent[name] > seconds * (turn + 1) / rounds:
+            if not behind and spent[name] > seconds * (turn + 1) / rounds:
                 continue
             begin = time.perf_counter()
             clock.start()
-            intervals = clock.intervals(step(max(turn, 0), clock.mark))
-            if turn >= 0:
-                taken[name].append(intervals)
-                spent[name] += time.perf_counter() - begin
+            taken[name].append(clock.intervals(step(turn, clock.mark)))
+            spent[name] += time.perf_counter() - begin
     return taken
+
+
+def _warm_up(step, clock, seconds, rounds):
+    begin = time.perf_counter()
+    for _ in range(rounds):
+        clock.start()
+        clock.intervals(step(0, clock.mark))
+        if time.perf_counter() - begin > seconds:
+            return
 
 
 def by_mode(taken):

@@ -103,7 +103,7 @@ def measure(heads, device, effort, batch=None):
                 alone[number] = _head_alone(head, step, batch, device)
     clock = timing.SynchronisedClock() if device.type == "cuda" else timing.WallClock()
     options = {"rounds": effort.rounds, "least": effort.least, "warmup": 1}
-    times = _device_seconds(timing.interleave(steps, clock, seconds=4 * effort.seconds, **options))
+    times = _device_seconds(timing.interleave(steps, clock, seconds=2 * effort.seconds, **options))
     head_times = _device_seconds(timing.interleave(alone, clock, seconds=effort.seconds, **options))
     for number, seconds in times.items():
         _fill(rows[number], seconds, head_times.get(number))

@@ -66,6 +66,12 @@ def test_warm_up_rounds_are_not_counted(clock):
     assert len(taken["a"]) == 6
 
 
+def test_a_slow_step_is_warm_once_it_has_spent_its_seconds(clock):
+    log = []
+    taken = timing.interleave({"a": step_of(clock, "a", 3.0, log)}, clock, seconds=1, rounds=6, least=2, warmup=3)
+    assert len(log) - len(taken["a"]) == 1
+
+
 def test_training_is_forward_plus_backward():
     modes = timing.by_mode([([1.0, 2.0], [0.1, 0.2]), ([3.0, 4.0], [0.3, 0.4])])
     assert modes["forward"].device == [1.0, 3.0]
