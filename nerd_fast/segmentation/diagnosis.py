@@ -18,7 +18,7 @@ from nerd_fast.segmentation.examples import cases_of_run, load_networks
 from nerd_fast.segmentation.figures import calibration_figure
 from nerd_fast.segmentation.files import check_folder, whole_file
 from nerd_fast.segmentation.loading import prepare
-from nerd_fast.segmentation.shift import PositionMoments, border_effect, profile
+from nerd_fast.segmentation.shift import PositionMoments, border_effect, ordinary_variance, profile
 from nerd_fast.segmentation.shift_figures import border_figure, profile_figure
 from nerd_fast.segmentation.tables import Table
 
@@ -30,7 +30,7 @@ class Diagnosis:
     """What was found of one run: moments of images, features and (NeRDm) calibrated features, and the border effect.
 
     `border` is the root mean square difference at each distance from a border that came nearer, in units of the
-    deviation of the features; None where it was not asked for.
+    ordinary spread of the features there, NaN where they never vary; None where it was not asked for.
     """
 
     moments: dict[str, PositionMoments] = field(default_factory=dict)
@@ -86,7 +86,7 @@ def diagnose(network, cases, data, options):
 
 
 def _border(network, cases, data, options, moments):
-    margin, squares, counts = options.margin, 0, 0
+    margin, squares = options.margin, 0
     varies = moments.varies()
     deviation = np.where(varies, moments.deviation(), 1)[:, None, None]
     for case in cases:
@@ -95,9 +95,9 @@ def _border(network, cases, data, options, moments):
         passes = (_features(network, part, options.batch_size) for part in (inner, images))
         for (_, near), (_, far) in zip(*passes, strict=True):
             near, far = ((each.numpy(force=True) / deviation)[:, varies] for each in (near, far))
-            square, count = border_effect(near, far, margin)
-            squares, counts = squares + square, counts + count
-    return np.sqrt(squares / counts)
+            squares = squares + border_effect(near, far, margin)
+    variance = ordinary_variance(moments, margin)
+    return np.sqrt(np.divide(squares, variance, where=variance > 0, out=np.full(len(variance), np.nan)))
 
 
 @torch.inference_mode()
@@ -156,8 +156,8 @@ def shift_table(found, cases):
     headings = ("Run", IMAGES.capitalize(), FEATURES.capitalize(), CALIBRATED.capitalize())
     notes = (
         f"Share of variance that position explains, cross-validated over {cases} cases, mean over channels.",
-        "Border effect: RMS change of a feature, in its standard deviations, when the image is cropped: at the new "
-        "border, and farthest from it.",
+        "Border effect: RMS change of the features when the image is cropped, as a multiple of their ordinary spread "
+        "at the same places: at the new border, and farthest from it.",
     )
     return Table("Shift of the features", (*headings, "Border effect", "Farthest from it"), tuple(rows), notes)
 
@@ -194,14 +194,15 @@ def _numbers(found):
     return {
         name: {
             "shift": diagnosis.shifts(),
-            "shift_per_channel": {
-                kind: [None if np.isnan(value) else float(value) for value in moments.shift()]
-                for kind, moments in diagnosis.moments.items()
-            },
-            "border_effect": None if diagnosis.border is None else diagnosis.border.tolist(),
+            "shift_per_channel": {kind: _to_json(moments.shift()) for kind, moments in diagnosis.moments.items()},
+            "border_effect": None if diagnosis.border is None else _to_json(diagnosis.border),
         }
         for name, diagnosis in found.items()
     }
+
+
+def _to_json(values):
+    return [None if np.isnan(value) else float(value) for value in values]
 
 
 def _check_margin(margin, size):

@@ -11,7 +11,8 @@ vary are left out. Features of one distribution everywhere have a shift of about
 of the number of slices: `m(v)` is an estimate); features that are a function of the position have 1.
 
 Position explains anatomy too: a brain lies in the middle of its image, whatever a network pads. So the shift of the
-images themselves stands beside that of the features, and `border_effect` measures what the border alone does.
+images themselves stands beside that of the features, and `border_effect` measures what becomes of the same features
+when the border comes nearer: by what is padded, and by what can no longer be seen.
 """
 
 from dataclasses import dataclass
@@ -118,17 +119,30 @@ def profile(moments):
 
 
 def border_effect(cropped, whole, margin):
-    """The summed squared difference of the same features with the border nearer, and how many: (n,), (n,).
+    """The squared difference of the same features with the border nearer, summed over slices and channels: (n,).
 
     `cropped` (S, C, h, w) are features of images that lack `margin` pixels on every side, `whole` (S, C, H, W) those of
     the images as they are, both in units of their channel's deviation. Index d stands for the positions d pixels
-    from the border of the cropped image. Without padding both would be the same, whatever the images show.
+    from the border of the cropped image. Where a feature sees neither border nor padding the difference is 0.
     """
-    inner = whole[..., margin : whole.shape[-2] - margin, margin : whole.shape[-1] - margin]
-    squares = np.square(cropped - inner, dtype=np.float64).sum(axis=(0, 1))
-    distance = border_distance(squares.shape)
-    count = np.bincount(distance.ravel()) * np.prod(cropped.shape[:2])
-    return np.bincount(distance.ravel(), weights=squares.ravel()), count
+    squares = np.square(cropped - _inner(whole, margin), dtype=np.float64).sum(axis=(0, 1))
+    return _by_distance(squares[None], border_distance(squares.shape))[0]
+
+
+def ordinary_variance(moments, margin):
+    """The variance over slices of the features that `border_effect` compares, summed over channels and slices: (n,).
+
+    In the same units and at the same positions: features near the border of a scan, where there is nothing to see,
+    hardly vary, and a change of theirs is small beside one where they do.
+    """
+    keep = moments.varies()
+    variance = (moments.spread()[keep] / moments.deviation()[keep, None, None]) ** 2
+    inner = _inner(variance, margin).sum(axis=0) * moments.counts.sum()
+    return _by_distance(inner[None], border_distance(inner.shape))[0]
+
+
+def _inner(array, margin):
+    return array[..., margin : array.shape[-2] - margin, margin : array.shape[-1] - margin]
 
 
 def _by_distance(values, distance):

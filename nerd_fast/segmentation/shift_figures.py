@@ -40,7 +40,7 @@ def border_figure(path, borders, *, title=None):
     for colour, (name, values) in zip(cycle(COLOURS), borders.items(), strict=False):
         axis.plot(np.arange(len(values)), values, color=colour, marker=".", label=name)
     axis.set_ylim(bottom=0)
-    axis.set_ylabel("RMS change, standard deviations")
+    axis.set_ylabel("RMS change / ordinary spread there")
     _style(axis, "distance to the new border, pixels")
     axis.legend(frameon=False, fontsize=9, ncols=1 + len(borders) // MOST_LABELS)
     return save(figure, path, title)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from nerd_fast.segmentation.shift import PositionMoments, border_distance, border_effect, profile
+from nerd_fast.segmentation.shift import PositionMoments, border_distance, border_effect, ordinary_variance, profile
 
 CASES, SLICES, SIZE = 6, 40, (12, 10)
 
@@ -111,6 +111,15 @@ def test_the_border_effect_compares_the_same_pixels():
     whole = np.random.default_rng(4).standard_normal((3, 2, 12, 12))
     cropped = whole[..., 2:-2, 2:-2].copy()
     cropped[..., 0, :] += 2  # the padding of the new upper border
-    squares, counts = border_effect(cropped, whole, margin=2)
-    assert counts.tolist() == [3 * 2 * n for n in (28, 20, 12, 4)]
+    squares = border_effect(cropped, whole, margin=2)
     np.testing.assert_allclose(squares, [3 * 2 * 8 * 4, 0, 0, 0], atol=1e-12)
+
+
+def test_the_border_effect_is_measured_by_the_spread_at_the_same_pixels():
+    """Features that vary at one position alone, one pixel inside the cropped image's border."""
+    features = np.zeros((CASES, SLICES, 1, *SIZE), dtype=np.float32)
+    features[..., 3, 4] = 7 * np.sign(noise()[..., 3, 4])
+    moments = moments_of(features)
+    variance = ordinary_variance(moments, margin=2)
+    share = moments.spread()[0, 3, 4] ** 2 / moments.deviation()[0] ** 2
+    np.testing.assert_allclose(variance, [0, share * CASES * SLICES, 0], atol=1e-9)
