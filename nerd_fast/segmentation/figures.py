@@ -44,7 +44,7 @@ def overlay_figure(path, image, truth, masks, *, title=None, spacing=(1.0, 1.0),
     figure, axes = sheet(len(windows), len(panels), panel=_panel_size(windows[0], spacing, 3.0), extra=1.3)
     for row, window in zip(axes, windows, strict=True):
         for axis, (name, mask) in zip(row, panels, strict=True):
-            _draw(axis, image, cmap="gray", limits=np.percentile(image, (1, 99.5)))
+            _draw(axis, image, cmap="gray", limits=_grey_limits(image))
             if mask is not None:
                 _paint(axis, mask)
             for colour, found in zip((MISSED, OVER), regions.get(name, ()), strict=False):
@@ -116,6 +116,12 @@ def _draw(axis, values, *, cmap, limits):
     return axis.imshow(values.T, origin="lower", cmap=cmap, vmin=low, vmax=high, interpolation="nearest")
 
 
+def _grey_limits(image):
+    """The intensities of black and white; a slice of one intensity is black."""
+    low, high = np.percentile(image, (1, 99.5))
+    return (low, high) if high > low else (low, low + 1)
+
+
 def _bar(axis, shown):
     from matplotlib.ticker import MaxNLocator
 
@@ -146,7 +152,10 @@ def _show(axis, window, spacing):
 
 
 def _windows(image, truth, masks, regions):
-    """The part of the slice that has content and, where the baseline errs, a part a third as wide around the worst."""
+    """The part of the slice that has content and, where the baseline errs, a part of its shape around the worst.
+
+    The second is a third as wide, or as wide as the region of error needs; none where it needs the whole.
+    """
     low, high = np.percentile(image, (1, 99.5))
     content = (image > low + 0.02 * (high - low)) | (truth != 0)
     for mask in masks.values():
@@ -156,11 +165,15 @@ def _windows(image, truth, masks, regions):
     if not worst:
         return [whole]
     centre = max(worst, key=lambda box: (box[0].stop - box[0].start) * (box[1].stop - box[1].start))
+    sides = [around.stop - around.start for around in whole]
+    share = max(1 / 3, *((part.stop - part.start + 12) / side for part, side in zip(centre, sides, strict=True)))
+    if share >= 1:
+        return [whole]
     close = []
-    for part, around, size in zip(centre, whole, image.shape, strict=True):
-        extent = max((around.stop - around.start) // 3, part.stop - part.start + 12)
+    for part, side, size in zip(centre, sides, image.shape, strict=True):
+        extent = min(round(share * side), size)
         first = max(0, min((part.start + part.stop - extent) // 2, size - extent))
-        close.append(slice(first, min(first + extent, size)))
+        close.append(slice(first, first + extent))
     return [whole, tuple(close)]
 
 

@@ -67,20 +67,21 @@ def read_curves(file):
 def scores_figure(path, results, metrics, *, paper=None, title=None):
     """Draw the table of a study: a panel per metric, a line per model, a dot per seed, a bar at their mean.
 
-    The paper's mean and standard deviation stand under ours as a hollow diamond with whiskers. Arguments as for
-    `tables.results_table`; models of one head, the first word of their name, share a colour.
+    The paper's mean and standard deviation stand as a hollow diamond with whiskers, under ours of the same model.
+    Arguments as for `tables.results_table`; models of one head, the first word of their name, share a colour.
     """
     figure, axes = sheet(1, len(metrics), panel=(2.9, 0.55 * len(results) + 0.6), extra=0.9)
-    above, below = (0.12, 0.22) if paper else (0, 0)
     heads = list(dict.fromkeys(model.split()[0] for model in results))
     for axis, metric in zip(axes[0], metrics, strict=True):
         for height, (model, summaries) in enumerate(results.items()):
             colour = COLOURS[heads.index(model.split()[0]) % len(COLOURS)]
+            in_paper = metric.key in (paper or {}).get(model, {})
+            above, below = (0.12, 0.22) if in_paper and summaries else (0, 0)
             means = np.array([summary[metric.key]["mean"] for summary in summaries]) * metric.scale
             axis.plot(means, np.full(len(means), height - above), "o", color=colour, markersize=5, alpha=0.7)
             if len(means):
                 axis.plot(means.mean(), height - above, "|", color=colour, markersize=16, markeredgewidth=2.5)
-            if paper and metric.key in paper.get(model, {}):
+            if in_paper:
                 mean, deviation = paper[model][metric.key]
                 style = {"fmt": "D", "color": "#555555", "markerfacecolor": "white", "markersize": 5, "capsize": 2}
                 axis.errorbar(mean, height + below, xerr=deviation, linewidth=1, **style)

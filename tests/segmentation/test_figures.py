@@ -68,6 +68,27 @@ def test_the_second_row_shows_the_largest_error(tmp_path, scan, drawn):
     assert right - left < 48
 
 
+def test_both_rows_have_one_shape_however_long_the_error_is(tmp_path, drawn):
+    image, truth = np.random.default_rng(0).random((60, 40)), np.zeros((60, 40), dtype=bool)
+    truth[5:50, 18:22] = True
+    figures.overlay_figure(tmp_path / "overlay.png", image, truth, {"U-Net": np.zeros_like(truth)})
+    shapes = [np.divide(*(np.ptp(limits) for limits in (axis.get_xlim(), axis.get_ylim()))) for axis in drawn[0].axes]
+    np.testing.assert_allclose(shapes, 60 / 40, rtol=0.05)
+
+
+def test_an_error_over_the_whole_slice_is_not_shown_twice(tmp_path, drawn):
+    image, truth = np.random.default_rng(0).random((60, 40)), np.zeros((60, 40), dtype=bool)
+    figures.overlay_figure(tmp_path / "overlay.png", image, truth, {"U-Net": np.ones_like(truth)})
+    assert len(drawn[0].axes) == 3
+
+
+def test_a_slice_of_one_intensity_is_black(tmp_path, drawn):
+    image, truth = np.full((60, 40), 0.1), np.zeros((60, 40), dtype=bool)
+    figures.overlay_figure(tmp_path / "overlay.png", image, truth, {"U-Net": truth})
+    (shown,) = drawn[0].axes[0].images
+    assert shown.norm(0.1) == 0
+
+
 def test_no_more_boxes_than_asked_and_all_of_them_counted(tmp_path, drawn):
     truth = np.zeros((60, 60), dtype=bool)
     truth[::10, ::10] = True

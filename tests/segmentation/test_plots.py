@@ -57,6 +57,9 @@ def test_scores_show_every_seed_their_mean_and_the_paper(tmp_path, drawn):
     np.testing.assert_allclose(dice.lines[1].get_xdata(), [85])
     assert [container.lines[0].get_xdata()[0] for container in dice.containers] == [90.3, 90.5]
     assert hd.get_title() == "HD (voxels) ↓"
+    ours, (above, below) = dice.lines[0].get_ydata()[0], [box.lines[0].get_ydata()[0] for box in dice.containers]
+    assert ours < 0 < above, "ours and the paper's stand at either side of their line"
+    assert below == 1, "the paper's alone stands on it"
 
 
 def test_scores_without_a_value_are_drawn_without_a_dot(tmp_path):
