@@ -8,8 +8,9 @@ from pathlib import Path
 from nerd_fast.segmentation.examples import KINDS, draw_example, load_networks, worst_slices
 from nerd_fast.segmentation.files import whole_file
 from nerd_fast.segmentation.loading import find_data
-from nerd_fast.segmentation.plots import scores_figure
+from nerd_fast.segmentation.plots import read_curves, scores_figure
 from nerd_fast.segmentation.protocol import BASELINE, MODELS, PROTOCOLS
+from nerd_fast.segmentation.runs import METRICS
 from nerd_fast.segmentation.statistics import compare
 from nerd_fast.segmentation.study import rows_of
 from nerd_fast.segmentation.tables import Table, differences_table, results_table
@@ -104,9 +105,19 @@ def _choices(options):
 
 
 def _runs(states):
-    rows = [(planned.model, str(planned.seed), str(state)) for planned, state in states.items()]
+    rows = [(planned.model, str(planned.seed), str(state), *_cost(planned, state)) for planned, state in states.items()]
     done = sum(state.evaluated for state in states.values())
-    return Table(f"Runs: {done} of {len(states)} finished", ("Model", "Seed", "State"), tuple(rows))
+    return Table(
+        f"Runs: {done} of {len(states)} finished", ("Model", "Seed", "State", "Minutes", "Memory (MiB)"), tuple(rows)
+    )
+
+
+def _cost(planned, state):
+    """Minutes of training and the most memory it took, from the log."""
+    if not state.epochs:
+        return "", ""
+    logged = read_curves(Path(planned.folder) / METRICS)
+    return f"{logged['seconds'][1].sum() / 60:.1f}", f"{logged['peak_memory_mib'][1].max():.0f}"
 
 
 def _markdown(options, description, tables):

@@ -49,7 +49,10 @@ PAPER_LA = {
     }.items()
 }
 PAPER_RUNS = 3
-PAPER_NOTE = "The paper states neither the unit of its distances nor how it counts lesions; see metrics/."
+PAPER_NOTE = (
+    "The paper states neither the unit of its distances nor how it counts lesions: here distances are between the "
+    "surfaces in the whole scan, and a lesion is a component in 3-D, found when one voxel of it is."
+)
 SEED_NOTE = "Mean over seeds of the mean over cases (standard deviation over seeds, n - 1)."
 UNDEFINED_NOTE = "[u/v]: u of v values over cases and seeds were undefined and are in no mean."
 

@@ -2,6 +2,7 @@
 
 import csv
 import gc
+import re
 import shutil
 import signal
 import weakref
@@ -86,6 +87,7 @@ def test_everything_of_a_finished_study_is_there(finished):
     }
     text = (finished / "table.md").read_text(encoding="utf-8")
     assert "Runs: 3 of 3 finished" in text
+    assert len(re.findall(r"\| finished \| \d+\.\d \| \d+ \|", text)) == 3, "with minutes and memory"
     assert "Cases to train/validate/test: 3/1/1 (paper: 42/6/12); the split that comes with" in text
     assert "NeRDm 16 - U-Net 16" in text
     assert "| `--connectivity` | neighbours that join voxels to a lesion | 26 |" in text
