@@ -15,7 +15,7 @@ header p { margin: .3rem 0 0; color: #c6d2dd; }
 h1 { margin: 0; font-size: 1.9rem; line-height: 1.25; }
 h2 { margin: 3rem 0 .8rem; padding-bottom: .3rem; border-bottom: 2px solid var(--line); font-size: 1.35rem; }
 h3 { margin: 1.8rem 0 .5rem; font-size: 1.05rem; }
-.wide { max-width: 1160px; margin: 0 auto; padding: 0 1.5rem; }
+.wide { max-width: 1240px; margin: 0 auto; padding: 0 1.5rem; }
 nav { position: sticky; top: 0; z-index: 1; background: #fffd; backdrop-filter: blur(6px);
       border-bottom: 1px solid var(--line); }
 nav a { display: inline-block; padding: .6rem 1rem .6rem 0; color: var(--accent); text-decoration: none; }
@@ -26,8 +26,8 @@ section { scroll-margin-top: 3rem; }
 .card span { display: block; color: var(--soft); font-size: .9rem; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; margin: .4rem 0; font-size: .92rem; font-variant-numeric: tabular-nums; }
-th, td { padding: .38rem .8rem; text-align: right; white-space: nowrap; }
-th { background: var(--tint); border-bottom: 2px solid var(--line); font-weight: 600; }
+th, td { padding: .38rem .65rem; text-align: right; white-space: nowrap; }
+th { white-space: normal; background: var(--tint); border-bottom: 2px solid var(--line); font-weight: 600; }
 td { border-bottom: 1px solid var(--line); }
 th.group { border-bottom: 0; padding-bottom: 0; text-align: center; }
 th:first-child, td:first-child { text-align: left; }
