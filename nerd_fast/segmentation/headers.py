@@ -239,7 +239,7 @@ def _check_claim(path: Path, description: Description, size: int, max_voxels: in
             path,
             found=f"a header that claims shape {description.shape}, {description.voxels} voxels",
             expected=f"at most {max_voxels} voxels",
-            remedy="the header is damaged, or raise max_voxels",
+            remedy="the header is damaged: export the file again; or crop or resample the volume",
         )
     held = size - description.base
     bound = held * DEFLATE_BOUND if description.compressed else held

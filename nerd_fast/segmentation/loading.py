@@ -110,7 +110,7 @@ def load_training(config):
 def prepare(case, data, *, labelled=True):
     """The case as the network of these data takes it; with `labelled`, a case without label is a DataError.
 
-    What is let pass as asked (`nonfinite`, `allow_geometry_mismatch`) is said on standard error.
+    What is let pass (`nonfinite`, `allow_geometry_mismatch`, a label to be rounded) is said on standard error.
     """
     prepared = prepare_case(
         case,

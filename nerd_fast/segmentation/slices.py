@@ -83,7 +83,7 @@ class PreparedCase:
         ignore: (X, Y, Z) bool, where the label holds an ignored value; None where there is none.
         volume: the grid of the first channel, to measure distances in and to write masks like.
         label_voxels_lost: foreground voxels that the crop cut off.
-        allowed: what is wrong with the files and was let pass as asked, a sentence each.
+        allowed: what is wrong with the files and was let pass, a sentence each.
     """
 
     name: str
@@ -157,8 +157,7 @@ def prepare_case(
     grid, geometry, stacks, allowed = None, None, [], []
     for name in channels:
         volume = read_volume(case.channels[name], component=case.component.get(name), nonfinite=nonfinite)
-        if volume.zeroed:
-            allowed.append(f"{volume.source}: {volume.zeroed} voxels NaN or infinite are read as 0")
+        allowed += volume.allowed
         if grid is None:
             grid = volume.grid
             geometry = SliceGeometry(slicing_axis(grid.spacing) if axis is None else axis, grid.shape, tuple(size))
@@ -168,7 +167,7 @@ def prepare_case(
     if label is None:
         return PreparedCase(case.name, images, None, None, None, grid, geometry, 0, tuple(allowed))
     found = read_label(case.label, (*label_values, *ignore_values))
-    allowed += geometry_mismatch(grid, found, allow_geometry_mismatch)
+    allowed += [*found.allowed, *geometry_mismatch(grid, found, allow_geometry_mismatch)]
     truth, ignore = class_numbers(found, label_values, ignore_values)
     cropped = geometry.crop(truth)
     lost = int(np.count_nonzero(truth) - np.count_nonzero(cropped))

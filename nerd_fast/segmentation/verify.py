@@ -222,6 +222,9 @@ class _CaseCheck:
 
     def _label(self) -> None:
         label = read_label(self.case.label, (*self.values, *self.dataset.ignore_values))
+        for sentence in label.allowed:
+            found = sentence.removeprefix(f"{label.source}: ")
+            self._report("warning", label.source, found, "whole numbers", "export the label again as integers")
         truth, _ = class_numbers(label, self.values, self.dataset.ignore_values)
         if not truth.any():
             self._report(

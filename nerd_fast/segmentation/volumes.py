@@ -31,6 +31,8 @@ from nerd_fast.segmentation.headers import MAX_TAIL, MAX_VOXELS, Description, de
 
 LABEL_TOLERANCE = 0.05
 """Farthest a label may lie from a whole number: scaled integer labels come back as 0.9961 and 2.0000001."""
+LABEL_ROUNDING = 1e-3
+"""Farthest a label may lie from a whole number without a word: what single precision makes of one."""
 GRID_TOLERANCE = 0.01
 """Farthest, in voxels, that the corners of two grids may lie apart and still be the same grid."""
 
@@ -82,11 +84,11 @@ class Grid:
 class Volume(Grid):
     """A grid with its voxels: `data` (X, Y, Z), native byte order, closest canonical (RAS) orientation.
 
-    `zeroed` counts the voxels that were NaN or infinite in the file and are 0 here.
+    `allowed` says what is wrong with the file and was let pass, a sentence each.
     """
 
     data: np.ndarray
-    zeroed: int = 0
+    allowed: tuple[str, ...] = ()
 
     @property
     def grid(self) -> Grid:
@@ -130,7 +132,8 @@ def read_volume(
     if nonfinite == "error":
         check_finite(path, data)
     zeroed = set_nonfinite_to_zero(data) if nonfinite == "zero" else 0
-    return Volume(data=data, zeroed=zeroed, **grid.__dict__)
+    allowed = (f"{path}: {zeroed} voxels NaN or infinite are read as 0",) if zeroed else ()
+    return Volume(data=data, allowed=allowed, **grid.__dict__)
 
 
 def check_finite(source: str | os.PathLike, data: np.ndarray) -> None:
@@ -157,14 +160,16 @@ def set_nonfinite_to_zero(data: np.ndarray) -> int:
 def read_label(path: str | os.PathLike, values: Sequence[int] = (0, 1), *, max_voxels: int = MAX_VOXELS) -> Volume:
     """Reads a label image as uint8 and checks that it holds none but the declared `values` (each 0 to 255).
 
-    Values within `LABEL_TOLERANCE` of a whole number are rounded to it.
+    Values within `LABEL_TOLERANCE` of a whole number are rounded to it, and `allowed` says so where they lie farther
+    from it than `LABEL_ROUNDING`.
 
     Raises:
         DataError: what `read_volume` raises; fractions; values outside `values`.
     """
     volume = read_volume(path, max_voxels=max_voxels)
     rounded = np.rint(volume.data)
-    wrong = np.abs(volume.data - rounded) > LABEL_TOLERANCE
+    off = np.abs(volume.data - rounded)
+    wrong = off > LABEL_TOLERANCE
     if wrong.any():
         raise data_error(
             path,
@@ -182,7 +187,9 @@ def read_label(path: str | os.PathLike, values: Sequence[int] = (0, 1), *, max_v
             expected=f"none but {tuple(values)}",
             remedy="correct the label or declare its values",
         )
-    return Volume(data=rounded.astype(np.uint8), **volume.grid.__dict__)
+    count = np.count_nonzero(off > LABEL_ROUNDING)
+    allowed = (f"{path}: {count} label voxels up to {off.max():.2g} off a whole number are rounded",) if count else ()
+    return Volume(data=rounded.astype(np.uint8), allowed=allowed, **volume.grid.__dict__)
 
 
 def check_same_grid(grid: Grid, other: Grid) -> None:

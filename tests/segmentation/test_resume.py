@@ -5,10 +5,11 @@ import random
 import time
 
 import pytest
+import torch
 
-from nerd_fast.segmentation.checkpoints import read_checkpoint
+from nerd_fast.segmentation.checkpoints import read_checkpoint, write_checkpoint
 from nerd_fast.segmentation.commands import train
-from tests.segmentation.runs_for_tests import log_of, tiny_config, tiny_data, train_silently, weights_of
+from tests.segmentation.runs_for_tests import command, log_of, tiny_config, tiny_data, train_silently, weights_of
 
 KILLS = 12
 
@@ -65,6 +66,21 @@ def test_killed_a_dozen_times_at_random_a_run_ends_bit_for_bit_the_same(data, pr
         assert weights_of(folder / "best.ckpt") == weights_of(whole / "best.ckpt")
         assert log_of(folder) == log_of(whole)
         assert not list(folder.glob(".*.partial.*"))
+
+
+def test_a_run_of_a_version_that_knew_fewer_options_is_continued_and_evaluated(data, tmp_path):
+    train(tiny_config(data, tmp_path, epochs=1))
+    path, newer = tmp_path / "last.ckpt", ("nonfinite", "allow_geometry_mismatch")
+    checkpoint = read_checkpoint(path)
+    for name in newer:
+        del checkpoint["config"][name], checkpoint["data"][name]
+    checkpoint["environment"] = {"torch": str(torch.__version__)}
+    write_checkpoint(checkpoint, path)
+    lines = (tmp_path / "config.yaml").read_text().splitlines()
+    (tmp_path / "config.yaml").write_text("\n".join(line for line in lines if not line.startswith(newer)))
+    code, _, message = command("train", "--out", tmp_path, "--resume", "--epochs", 2, "--override")
+    assert (code, "not bit for bit" in message) == (0, False)
+    assert command("evaluate", "--run", tmp_path, "--data", data)[0] == 0
 
 
 def test_a_new_rate_counts_when_a_run_is_resumed_with_it(data, tmp_path):

@@ -126,6 +126,13 @@ def test_label_lost_by_the_crop_is_a_warning_with_counts(folder):
     assert len(found) == 6
 
 
+def test_a_label_that_has_to_be_rounded_is_a_warning(folder):
+    label = np.zeros((6, 5, 4), np.float32)
+    label[1] = 0.98
+    write_nifti(folder / "c0" / "lesion.nii.gz", label)
+    assert problems(folder) == [("warning", "c0", "20 label voxels up to 0.02 off a whole number are rounded")]
+
+
 def test_what_is_allowed_is_a_warning(folder):
     break_nan(folder / "c0")
     break_place(folder / "c1")

@@ -309,6 +309,8 @@ def test_label_that_scaling_moved_off_whole_numbers_is_rounded(tmp_path):
     label = read_label(tmp_path / "a.nii.gz", (0, 1, 2))
     assert label.data.dtype == np.uint8
     np.testing.assert_array_equal(label.data, truth[::-1])
+    assert label.allowed == (f"{tmp_path / 'a.nii.gz'}: 20 label voxels up to 0.0039 off a whole number are rounded",)
+    assert read_label(write_nifti(tmp_path / "b.nii.gz", truth.astype(np.float32)), (0, 1, 2)).allowed == ()
 
 
 def test_label_between_whole_numbers_is_refused(tmp_path):
