@@ -16,9 +16,10 @@ from nerd_fast.backends.allocation import empty_logits, like
 from nerd_fast.backends.precision import computing
 from nerd_fast.distances import axis_distances
 
-# Units times positions of the largest layer that a CPU runs at once: 4 MiB of float32. The tensors of one block are
-# used again by the next; fresh ones would cost a page fault every 4 KiB, which is more than the arithmetic in them.
-_BLOCK_ELEMENTS = 1 << 20
+# Units times positions of the largest layer that a CPU runs at once, 2 MiB to 5 MiB of float32. Every block costs the
+# fixed time of some fifty operations; but a tensor in memory fresh from the system costs a page fault every 4 KiB, more
+# than the arithmetic in it, and the allocator keeps about what the largest tensor, the gradient of x, has taken.
+_SMALLEST_BLOCK, _LARGEST_BLOCK, _BLOCKS_IN_FEATURES = 1 << 19, 5 << 18, 6
 
 
 def forward(x, classifier, weights, biases, bias, *, out_channels, activation, scale, origin, extent, precision):
@@ -30,7 +31,7 @@ def forward(x, classifier, weights, biases, bias, *, out_channels, activation, s
         classifier, weights, biases, bias = _in_dtype(positions.rows.dtype, classifier, weights, biases, bias)
         mlp = _composed(classifier, weights, biases, bias)
         innermost = position_map.channels_innermost(features)
-        for block, at in _blocks(positions, mlp[0]):
+        for block, at in _blocks(positions, mlp[0], x.numel()):
             f = calibrator.forward(block, *mlp, activation, innermost)
             _apply(features[:, :, at], f, classifier, bias, out[:, :, at])
     return logits
@@ -50,7 +51,7 @@ def backward(
         classifier, weights, biases, bias = _in_dtype(positions.rows.dtype, classifier, weights, biases, bias)
         mlp = _composed(classifier, weights, biases, bias)
         innermost = position_map.channels_innermost(features)
-        for block, at in _blocks(positions, mlp[0]):
+        for block, at in _blocks(positions, mlp[0], x.numel()):
             hidden = []
             f = calibrator.forward(block, *mlp, activation, innermost, hidden)
             grad_f = torch.empty_like(f) if any(wants[1:]) else None
@@ -91,17 +92,21 @@ def _composed(classifier, weights, biases, bias):
     return [*weights[:-1], last[0]], [*biases[:-1], last[1]]
 
 
-def _blocks(positions, weights):
-    """Blocks of whole rows, each with its slice of the positions: all rows on a GPU, few enough for a CPU's cache."""
+def _blocks(positions, weights, features):
+    """Blocks of whole rows, each with its slice of the positions: all rows on a GPU, on a CPU as its memory has it.
+
+    `features` is the number of elements in x.
+    """
     rows, columns = positions
     if rows.is_cuda:
         return [(positions, slice(None))]
-    units = max(weight.shape[0] for weight in weights)
-    count = min(len(rows), -(-len(rows) * len(columns) * units // _BLOCK_ELEMENTS))
+    elements = len(rows) * len(columns) * max(weight.shape[0] for weight in weights)
+    count = -(-elements // min(max(features // _BLOCKS_IN_FEATURES, _SMALLEST_BLOCK), _LARGEST_BLOCK))
     starts = [len(rows) * block // count for block in range(count + 1)]
     return [
         (positions.block(start, stop), slice(start * len(columns), stop * len(columns)))
         for start, stop in pairwise(starts)
+        if start < stop
     ]
 
 

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import torch
 
-# The channels of `boundary_distances` are top, right, bottom, left, front, back.
-OF_ROWS, OF_COLUMNS = {4: [0, 2], 6: [0, 2, 4, 5]}, [1, 3]
+# Where the channels of `boundary_distances` are: top and bottom, right and left, front and back.
+VERTICAL, HORIZONTAL, DEPTH = slice(0, 4, 2), slice(1, 4, 2), slice(4, None)
 
 
 class Positions(NamedTuple):
@@ -28,9 +28,9 @@ class Positions(NamedTuple):
 
 def first(positions, weight, bias):
     """`v weight^T + bias`, (R, W, units): the part of the rows and the part of the columns, added."""
-    of_rows = torch.nn.functional.linear(positions.rows, weight[:, OF_ROWS[weight.shape[1]]], bias)
-    of_columns = torch.nn.functional.linear(positions.columns, weight[:, OF_COLUMNS])
-    return torch.add(of_rows[:, None], of_columns)
+    weight_of_rows = torch.cat([weight[:, VERTICAL], weight[:, DEPTH]], 1)
+    of_rows = torch.nn.functional.linear(positions.rows, weight_of_rows, bias)
+    return torch.add(of_rows[:, None], torch.nn.functional.linear(positions.columns, weight[:, HORIZONTAL]))
 
 
 def first_backward(grad, positions):
@@ -38,8 +38,8 @@ def first_backward(grad, positions):
     rows, columns = positions
     grad_rows, grad_columns = grad.sum(1), grad.sum(0)
     grad_weight = grad.new_empty(grad.shape[2], rows.shape[1] + columns.shape[1])
-    grad_weight[:, OF_ROWS[grad_weight.shape[1]]] = grad_rows.T @ rows
-    grad_weight[:, OF_COLUMNS] = grad_columns.T @ columns
+    grad_weight[:, VERTICAL], grad_weight[:, DEPTH] = (grad_rows.T @ rows).tensor_split((2,), 1)
+    grad_weight[:, HORIZONTAL] = grad_columns.T @ columns
     return grad_weight, grad_rows.sum(0)
 
 
