@@ -174,7 +174,9 @@ def test_an_exported_head_takes_every_batch_and_image_size(head_class, spatial_d
     loaded = torch.export.load(tmp_path / "head.pt2").module()
     for sizes in ((1, 9, 4, 6), (5, 16, 16, 3)):
         x = torch.randn(sizes[0], 4, *sizes[1 : 1 + spatial_dims])
-        assert torch.equal(loaded(x), head(x))
+        logits = loaded(x)
+        assert torch.equal(logits, head(x))
+        assert not logits.requires_grad  # for inference: the README says so
 
 
 def test_an_exported_head_runs_in_another_process(tmp_path):
