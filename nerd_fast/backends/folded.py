@@ -7,19 +7,12 @@ Forward and backward each run the MLP once over the N positions, in blocks, so t
 and the parameters. Everything computes in float32, or in float64 for float64 features.
 """
 
-from itertools import pairwise, repeat
-
 import torch
 
-from nerd_fast.backends import calibrator, last_layer, layers, normalisation, position_map
+from nerd_fast.backends import calibrator, last_layer, normalisation, position_map
 from nerd_fast.backends.allocation import empty_logits, like
+from nerd_fast.backends.positions import blocks, image_of
 from nerd_fast.backends.precision import computing
-from nerd_fast.distances import axis_distances
-
-# Units times positions of the largest layer that a CPU runs at once, 2 MiB to 5 MiB of float32. Every block costs the
-# fixed time of some fifty operations; but a tensor in memory fresh from the system costs a page fault every 4 KiB, more
-# than the arithmetic in it, and the allocator keeps about what the largest tensor, the gradient of x, has taken.
-_SMALLEST_BLOCK, _LARGEST_BLOCK, _BLOCKS_IN_FEATURES = 1 << 19, 5 << 18, 6
 
 
 def forward(x, classifier, weights, biases, bias, *, out_channels, activation, scale, origin, extent, precision):
@@ -27,11 +20,11 @@ def forward(x, classifier, weights, biases, bias, *, out_channels, activation, s
     logits = empty_logits(x, out_channels)
     features, out = x.flatten(2), logits.flatten(2)
     with computing(x, precision):
-        positions = _positions(x, scale, origin, extent)
-        classifier, weights, biases, bias = _in_dtype(positions.rows.dtype, classifier, weights, biases, bias)
+        image = image_of(x, scale, origin, extent)
+        classifier, weights, biases, bias = _in_dtype(image.rows.dtype, classifier, weights, biases, bias)
         mlp = _composed(classifier, weights, biases, bias)
         innermost = position_map.channels_innermost(features)
-        for block, at in _blocks(positions, mlp[0], x.numel()):
+        for block, at in blocks(image, mlp[0], x.numel()):
             f = calibrator.forward(block, *mlp, activation, innermost)
             _apply(features[:, :, at], f, classifier, bias, out[:, :, at])
     return logits
@@ -47,11 +40,11 @@ def backward(
     totals = None
     owners = [classifier, bias, *weights, *biases]
     with computing(x, precision):
-        positions = _positions(x, scale, origin, extent)
-        classifier, weights, biases, bias = _in_dtype(positions.rows.dtype, classifier, weights, biases, bias)
+        image = image_of(x, scale, origin, extent)
+        classifier, weights, biases, bias = _in_dtype(image.rows.dtype, classifier, weights, biases, bias)
         mlp = _composed(classifier, weights, biases, bias)
         innermost = position_map.channels_innermost(features)
-        for block, at in _blocks(positions, mlp[0], x.numel()):
+        for block, at in blocks(image, mlp[0], x.numel()):
             hidden = []
             f = calibrator.forward(block, *mlp, activation, innermost, hidden)
             grad_f = torch.empty_like(f) if any(wants[1:]) else None
@@ -63,19 +56,6 @@ def backward(
         gradients = _of_owners(totals, classifier, weights, biases) if totals else owners
     wanted = [like(o, g) for o, g, w in zip(owners, gradients, wants[1:], strict=True) if w]
     return [like(x, grad_x.view(x.shape)), *wanted] if wants[0] else wanted
-
-
-def _positions(x, scale, origin, extent):
-    """The positions of x by rows and columns, in float32, or in float64 for float64 features."""
-    dtype = torch.promote_types(x.dtype, torch.float32)
-    *depth, (top, bottom), (left, right) = (
-        axis_distances(*axis, dtype, x.device) for axis in zip(x.shape[2:], repeat(scale), origin, extent, strict=False)
-    )
-    rows = [top, bottom]
-    if depth:
-        height = len(top)
-        rows = [d.repeat(len(depth[0][0])) for d in rows] + [d.repeat_interleave(height) for d in depth[0]]
-    return layers.Positions(torch.stack(rows, 1), torch.stack([right, left], 1))
 
 
 def _in_dtype(dtype, classifier, weights, biases, bias):
@@ -90,24 +70,6 @@ def _composed(classifier, weights, biases, bias):
         return weights, biases
     last = last_layer.compose(classifier, weights[-1], biases[-1], bias)
     return [*weights[:-1], last[0]], [*biases[:-1], last[1]]
-
-
-def _blocks(positions, weights, features):
-    """Blocks of whole rows, each with its slice of the positions: all rows on a GPU, on a CPU as its memory has it.
-
-    `features` is the number of elements in x.
-    """
-    rows, columns = positions
-    if rows.is_cuda:
-        return [(positions, slice(None))]
-    elements = len(rows) * len(columns) * max(weight.shape[0] for weight in weights)
-    count = -(-elements // min(max(features // _BLOCKS_IN_FEATURES, _SMALLEST_BLOCK), _LARGEST_BLOCK))
-    starts = [len(rows) * block // count for block in range(count + 1)]
-    return [
-        (positions.block(start, stop), slice(start * len(columns), stop * len(columns)))
-        for start, stop in pairwise(starts)
-        if start < stop
-    ]
 
 
 def _apply(x, f, classifier, bias, out):
