@@ -8,6 +8,7 @@ from pathlib import Path
 
 from nerd_fast.segmentation.faults import data_error
 from nerd_fast.segmentation.headers import SUFFIXES, stem, suffix
+from nerd_fast.segmentation.splits import check_split, load_split
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,6 @@ class DataSet:
     @cached_property
     def split(self) -> dict[str, list[str]] | None:
         """Names of the cases of train, val and test, or None. Raises DataError for a split that does not fit."""
-        from nerd_fast.segmentation.splits import check_split, load_split
-
         if isinstance(self.split_source, Path):
             return load_split(self.split_source, self.cases)
         return self.split_source and check_split(self.split_source, self.cases, self.root)

@@ -1,14 +1,19 @@
 """Who is trained on and who is tested on: by patient, stratified by site, seeded; and the hashes of the files."""
 
+from __future__ import annotations
+
 import hashlib
 import json
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from nerd_fast.segmentation.cases import Case
 from nerd_fast.segmentation.faults import data_error, reason_of
+
+if TYPE_CHECKING:  # a data set knows its split, so that `cases` imports this file
+    from nerd_fast.segmentation.cases import Case
 
 PARTS = ("train", "val", "test")
 
