@@ -1,16 +1,15 @@
 """The apply-backward kernel: streams the features and the incoming gradient once, and folds the batch away.
 
-With the head as the position-wise linear map `s_k = sum_c x_c W_kc(v) + beta_k(v)`:
+With y = x for NeRDc, y_c = a_c(v) x_c + b_c(v) for NeRDm, and w_kc the class weights (of v in NeRDc, of the classifier
+in NeRDm), so that s_k = sum_c y_c w_kc + bias_k, a sample contributes
 
-    dx_c = sum_k g_k W_kc(v)        dW_kc(v) = sum_b g_bk x_bc        dbeta_k(v) = sum_b g_bk
+    dy_c = sum_k g_k w_kc        dw_kc = g_k y_c                    dbias_k = g_k
+    dx_c = dy_c                  NeRDc
+    dx_c = dy_c a_c              da_c = dy_c x_c      db_c = dy_c   NeRDm
 
-and for NeRDm, where W = w a and beta = w b,
-
-    da_c = sum_k w_kc dW_kc         db_c = sum_k w_kc dbeta_k         dw_kc = sum_v (a_c dW_kc + b_c dbeta_k)
-
-One program owns P positions and a share of the batch, and walks the channels T at a time with all classes of a channel
-in registers, so that x is read once and its gradient written once. Feature tiles are (S, P, 1, T), gradient
-tiles (S, P, G, 1) with G the classes in a power of two.
+One program owns P positions and a share of the batch, and walks the channels T at a time: x is read once and its
+gradient written once, in its own type. Every tile of the batch loop is (1, P, T), and there is one for each class and
+for each of the S samples in flight: nothing of the loop passes through shared memory.
 
 Pointers
     grad_x      as x, strides (stride_db, stride_dc, stride_dp)
@@ -19,15 +18,16 @@ Pointers
     grad        (B, K, N) strides (stride_gb, stride_gk, stride_gp), of any kind, zero included
     x, classifier, weights, biases and the integers as in `apply_forward`; tiles is the number of tiles of positions
 Constexprs
-    as in `apply_forward`, and WANTS_X, WANTS_F, WANTS_CLASSIFIER, WANTS_BIAS: which results to form;
-    MODULATES: NeRDm, else NeRDc
+    as in `apply_forward` without G, and WANTS_X, WANTS_F, WANTS_CLASSIFIER, WANTS_BIAS: which results to form
 """
 
 import triton
 import triton.language as tl
 
-from nerd_fast.kernels.apply_forward import INTEGERS, class_outputs, classes, feature_tile, share_of_batch
+from nerd_fast.kernels.apply_forward import INTEGERS, share_of_batch
 from nerd_fast.kernels.calibrator import activate, boundary_distances, hidden_layers, layer
+
+HELD = tl.constexpr(16)  # with more classes the classifier is read again for every sample: 64 would spill 136 bytes
 
 
 @triton.jit(do_not_specialize=(*INTEGERS, "tiles"))
@@ -76,11 +76,14 @@ def apply_backward(
     WANTS_BIAS: tl.constexpr,
     P: tl.constexpr,
     S: tl.constexpr,
-    G: tl.constexpr,
     T: tl.constexpr,
     DEPTH: tl.constexpr,
 ):
-    p, first, last = share_of_batch(batch, shares, P, S)
+    p, first, last = share_of_batch(batch, shares, P)
+    if WANTS_CLASSIFIER or WANTS_BIAS:
+        row = rows + tl.program_id(0).to(tl.int64) * (K * C + K)
+    if WANTS_BIAS:
+        _store_sums(row + K * C, grad, p, positions, first, last, K, stride_gb, stride_gk, stride_gp)
     if WANTS_X or WANTS_CLASSIFIER:
         v = boundary_distances(
             tl.minimum(p, positions - 1),
@@ -99,90 +102,111 @@ def apply_backward(
             hidden_layers(v, weights, biases, HIDDEN, PADDED, SPATIAL_DIMS, ACTIVATION, DEPTH, PRECISION)[-1],
             ACTIVATION,
         )
-    k = tl.arange(0, G)
     W: tl.constexpr = HIDDEN[-1]
     OUTPUTS: tl.constexpr = 2 * C if MODULATES else K * C
+    WANTS_W: tl.constexpr = WANTS_CLASSIFIER if MODULATES else WANTS_F
     if WANTS_F:
         plane = grad_f + (tl.program_id(0) % shares).to(tl.int64) * OUTPUTS * tiles * P
-    if WANTS_CLASSIFIER or WANTS_BIAS:
-        row = rows + tl.program_id(0).to(tl.int64) * (K * C + K)
+    here = (p < positions)[None, :, None]
+    upstream = grad + (p.to(tl.int64) * stride_gp)[None, :, None]
     for start_c in range(0, C, T):
         c = start_c + tl.arange(0, T)
-        if MODULATES:
-            w = classes(classifier, k, c, C, K)
-            if WANTS_X or WANTS_CLASSIFIER:
-                a = layer(h, c, c < C, weights[-1], biases[-1], W, DEPTH, PRECISION)
-                a = tl.reshape(a, [1, P, 1, T])
-            if WANTS_CLASSIFIER:
-                b = layer(h, C + c, c < C, weights[-1], biases[-1], W, DEPTH, PRECISION)
-                b = tl.reshape(b, [1, P, 1, T])
-        elif WANTS_X:
-            outputs, inside = class_outputs(k, c, K, C)
-            w = layer(h, outputs, inside, weights[-1], biases[-1], W, DEPTH, PRECISION)
-            w = tl.reshape(w, [1, P, G, T])
-        pixels, present = feature_tile(x, p, positions, c, C, stride_xc, stride_xp)
-        upstream, upstream_present = _gradient_tile(grad, p, positions, k, K, stride_gk, stride_gp)
-        d_w = tl.zeros([1, P, G, T], tl.float32)
-        d_beta = tl.zeros([1, P, G, 1], tl.float32)
+        present = here & (c < C)[None, None, :]
+        pixels = x + _offsets(p, c, stride_xp, stride_xc)
+        if MODULATES and (WANTS_X or WANTS_CLASSIFIER):
+            a = _outputs(h, c, c < C, weights, biases, W, DEPTH, PRECISION)
+        if WANTS_CLASSIFIER:
+            b = _outputs(h, C + c, c < C, weights, biases, W, DEPTH, PRECISION)
+        w, d_w = (), ()
+        for k in tl.static_range(K):
+            if MODULATES:
+                w += (_class(classifier, k, c, C) if K <= HELD else (),)
+            elif WANTS_X:
+                w += (_outputs(h, k * C + c, c < C, weights, biases, W, DEPTH, PRECISION),)
+            d_w += (tl.zeros([1, P, T], tl.float32),)
+        d_ab = tl.zeros([1, P, T, 2], tl.float32)
         for start in range(first, last, S):
-            sample = (start + tl.arange(0, S))[:, None, None, None]
-            g = tl.load(
-                upstream + sample.to(tl.int64) * stride_gb, mask=upstream_present & (sample < last), other=0.0
-            ).to(tl.float32)
-            if WANTS_F or WANTS_CLASSIFIER:
-                features = tl.load(
-                    pixels + sample.to(tl.int64) * stride_xb, mask=present & (sample < last), other=0.0
-                ).to(tl.float32)
-                d_w += tl.sum(g * features, 0, keep_dims=True)
-            if WANTS_F or WANTS_CLASSIFIER or WANTS_BIAS:
-                d_beta += tl.sum(g, 0, keep_dims=True)
-            if WANTS_X:
-                d_x = tl.sum(g * w, 2)
-                if MODULATES:
-                    d_x *= tl.reshape(a, [1, P, T])
-                _store_gradient(grad_x, d_x, start, last, p, positions, c, C, stride_db, stride_dc, stride_dp)
-        if MODULATES:
-            if WANTS_F:
-                d_a = tl.reshape(tl.sum(d_w * w, 2), [P, T])
-                d_b = tl.reshape(tl.sum(d_beta * w, 2), [P, T])
-                _store_outputs(plane, d_a, p, c, c < C, tiles)
-                _store_outputs(plane, d_b, p, C + c, c < C, tiles)
+            features, d_x = (), ()
+            for s in tl.static_range(S):
+                if WANTS_F or WANTS_CLASSIFIER:
+                    source = pixels + tl.cast(start + s, tl.int64) * stride_xb
+                    features += (tl.load(source, mask=present & (start + s < last), other=0.0).to(tl.float32),)
+            for s in tl.static_range(S):
+                if WANTS_W:
+                    y = features[s] * a + b if MODULATES else features[s]
+                d_y = tl.zeros([1, P, T], tl.float32)
+                d_w_before, d_w = d_w, ()
+                source = upstream + tl.cast(start + s, tl.int64) * stride_gb
+                for k in tl.static_range(K):
+                    g = tl.load(source, mask=here & (start + s < last), other=0.0).to(tl.float32)
+                    source += stride_gk
+                    d_w += (d_w_before[k] + g * y if WANTS_W else d_w_before[k],)
+                    if MODULATES or WANTS_X:
+                        d_y += g * (_class(classifier, k, c, C) if MODULATES and K > HELD else w[k])
+                if MODULATES and WANTS_F:
+                    d_ab += tl.join(d_y * features[s], d_y)
+                d_x += (d_y * a if MODULATES and WANTS_X else d_y,)
+            for s in tl.static_range(S):
+                if WANTS_X:
+                    target = grad_x + _offsets(p, c, stride_dp, stride_dc) + tl.cast(start + s, tl.int64) * stride_db
+                    tl.store(target, d_x[s].to(grad_x.dtype.element_ty), mask=present & (start + s < last))
+        if MODULATES and WANTS_F:
+            d_a, d_b = tl.split(d_ab)
+            _store_outputs(plane, d_a, p, c, c < C, tiles)
+            _store_outputs(plane, d_b, p, C + c, c < C, tiles)
+        for k in tl.static_range(K):
             if WANTS_CLASSIFIER:
-                _store_row(row, tl.sum(d_w * a + d_beta * b, 1), k, c, K, C)
-        elif WANTS_F:
-            outputs, inside = class_outputs(k, c, K, C)
-            _store_outputs(plane, tl.reshape(d_w, [P, G * T]), p, outputs, inside, tiles)
-        if WANTS_BIAS:
-            _store_row(row + K * C, tl.sum(d_beta, 1), k, tl.arange(0, 1), K, 1)
+                tl.store(row + k * C + c[None, :], tl.sum(d_w[k], 1), mask=(c < C)[None, :])
+            elif WANTS_F and not MODULATES:
+                d = _beside(d_w[k], w[k], first < 0) if WANTS_X else d_w[k]
+                _store_outputs(plane, d, p, k * C + c, c < C, tiles)
 
 
 @triton.jit
-def _gradient_tile(grad, p, positions, k, K: tl.constexpr, stride_k, stride_p):
-    p = p[None, :, None, None]
-    k = k[None, None, :, None]
-    return grad + (k.to(tl.int64) * stride_k + p.to(tl.int64) * stride_p), (p < positions) & (k < K)
+def _offsets(p, c, stride_p, stride_c):
+    """Offsets of the positions p and the channels c within a sample, (1, P, T)."""
+    return (p.to(tl.int64) * stride_p)[None, :, None] + (c.to(tl.int64) * stride_c)[None, None, :]
 
 
 @triton.jit
-def _store_gradient(grad_x, d_x, start, last, p, positions, c, C: tl.constexpr, stride_b, stride_c, stride_p):
-    """Writes d_x (S, P, T) for the samples from start on, the positions p and the channels c."""
-    sample = (start + tl.arange(0, d_x.shape[0]))[:, None, None]
-    p = p[None, :, None]
-    c = c[None, None, :]
-    offset = sample.to(tl.int64) * stride_b + (c.to(tl.int64) * stride_c + p.to(tl.int64) * stride_p)
-    tl.store(grad_x + offset, d_x.to(grad_x.dtype.element_ty), mask=(sample < last) & (p < positions) & (c < C))
+def _outputs(h, outputs, inside, weights, biases, IN: tl.constexpr, DEPTH: tl.constexpr, PRECISION: tl.constexpr):
+    """The calibrator's outputs (T,) at every position, as a tile of the batch loop."""
+    f = layer(h, outputs, inside, weights[-1], biases[-1], IN, DEPTH, PRECISION)
+    return tl.reshape(f, [1, h.shape[0], outputs.shape[0]])
+
+
+@triton.jit
+def _class(classifier, k: tl.constexpr, c, C: tl.constexpr):
+    """One class of the classifier at the channels c, (1, 1, T)."""
+    return tl.load(classifier + k * C + c, mask=c < C, other=0.0).to(tl.float32)[None, None, :]
+
+
+@triton.jit
+def _beside(d_w, w, never):
+    """d_w, for `never` is false.
+
+    That d_w and w meet after the loop makes the compiler lay w out like the features once, before it. Otherwise it lays
+    every dx of the loop out anew, through shared memory: 8 barriers in a round of 4 samples.
+    """
+    return tl.where(never, w, d_w)
 
 
 @triton.jit
 def _store_outputs(plane, value, p, outputs, inside, tiles):
-    """Writes value (P, U), the gradient of the given outputs (U,) at the positions p."""
+    """Writes value (1, P, T), the gradient of the given outputs (T,) at the positions p."""
     offset = outputs.to(tl.int64)[None, :] * (tiles * p.shape[0]) + p[:, None]
+    value = tl.reshape(value, [p.shape[0], outputs.shape[0]])
     tl.store(plane + offset, value, mask=tl.broadcast_to(inside[None, :], value.shape))
 
 
 @triton.jit
-def _store_row(row, value, k, c, K: tl.constexpr, C: tl.constexpr):
-    """Writes value (1, G, T), indexed by class and channel, at k C + c."""
-    k = k[None, :, None]
-    c = c[None, None, :]
-    tl.store(row + k * C + c, value, mask=(k < K) & (c < C))
+def _store_sums(row, grad, p, positions, first, last, K: tl.constexpr, stride_b, stride_k, stride_p):
+    """Writes the sum of each class's gradient over the positions p and the samples [first, last), 16 at a time."""
+    for k in range(0, K):
+        total = tl.zeros([16, p.shape[0]], tl.float32)
+        pixels = grad + tl.cast(k, tl.int64) * stride_k + (p.to(tl.int64) * stride_p)[None, :]
+        for start in range(first, last, 16):
+            sample = (start + tl.arange(0, 16))[:, None]
+            source = pixels + sample.to(tl.int64) * stride_b
+            total += tl.load(source, mask=(sample < last) & (p < positions)[None, :], other=0.0).to(tl.float32)
+        tl.store(row + k, tl.sum(total))

@@ -80,7 +80,7 @@ def apply_forward(
     T: tl.constexpr,
     DEPTH: tl.constexpr,
 ):
-    p, first, last = share_of_batch(batch, shares, P, S)
+    p, first, last = share_of_batch(batch, shares, P)
     v = boundary_distances(
         tl.minimum(p, positions - 1),
         height,
@@ -130,13 +130,12 @@ def apply_forward(
 
 
 @triton.jit
-def share_of_batch(batch, shares, P: tl.constexpr, S: tl.constexpr):
-    """This program's positions (P,), and its samples as [first, last), a whole number of steps of S but at the end."""
+def share_of_batch(batch, shares, P: tl.constexpr):
+    """This program's positions (P,), and its samples as [first, last), a whole number of fours but at the end."""
     tile = tl.program_id(0) // shares
     share = tl.program_id(0) % shares
-    steps = tl.cdiv(tl.cdiv(batch, S), shares)
-    first = share * steps * S
-    return tile * P + tl.arange(0, P), first, tl.minimum(first + steps * S, batch)
+    samples = 4 * tl.cdiv(tl.cdiv(batch, 4), shares)
+    return tile * P + tl.arange(0, P), share * samples, tl.minimum((share + 1) * samples, batch)
 
 
 @triton.jit

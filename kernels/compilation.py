@@ -14,15 +14,20 @@ def compile_launch(launch, capability):
     Tensors may lie on the meta device; PyTorch's allocator aligns their memory, and so the compiler may rely on it.
     Needs a process without TRITON_INTERPRET.
     """
+    source = ASTSource(launch.kernel, *specialisation(launch))
+    major, minor = capability
+    return triton_compile(source, target=GPUTarget("cuda", major * 10 + minor, WARP), options=dict(launch.options))
+
+
+def specialisation(launch):
+    """All that the compiler is told of the arguments of a Launch: types, constants, and which are multiples of 16."""
     signature, constants, attributes = {}, {}, {}
     for index, (parameter, value) in enumerate(zip(launch.kernel.params, launch.arguments, strict=False)):
         signature[parameter.name] = _specialise(value, (index,), parameter, constants, attributes)
     for name, value in launch.constants.items():
         signature[name] = "constexpr"
         constants[(launch.kernel.arg_names.index(name),)] = value
-    source = ASTSource(launch.kernel, signature, constants, attributes)
-    major, minor = capability
-    return triton_compile(source, target=GPUTarget("cuda", major * 10 + minor, WARP), options=dict(launch.options))
+    return signature, constants, attributes
 
 
 def _specialise(value, path, parameter, constants, attributes):

@@ -37,22 +37,32 @@ class Reading:
     def count(self, *kinds):
         return sum(i.opcode.split(".")[0] in kinds for i in self.instructions)
 
-    def streaming(self):
-        """Instructions of the loops that store to global memory: the loops over the batch."""
-        inside = set()
-        for first, last in self._loops():
-            body = [i for i in self.instructions if first <= i.address <= last]
-            if any(i.opcode.startswith("STG") for i in body):
-                inside.update(body)
-        return inside
-
     def streamed_bytes(self, kind):
-        """Bytes per thread and width of access that one round of the batch loop moves; kind is "LDG" or "STG"."""
+        """Bytes per thread and width of access that one round of the batch loop moves; kind is "LDG" or "STG".
+
+        Loads are those of every loop that stores to global memory, stores those of the innermost alone: a loop over
+        channels or classes around the batch loop stores as well.
+        """
         moved = Counter()
-        for i in self.streaming():
+        for i in self._streaming(innermost=kind == "STG"):
             if i.opcode.split(".")[0] == kind:
                 moved[i.width] += i.width
         return dict(moved)
+
+    def streamed_barriers(self):
+        """Barriers in one round of the batch loop."""
+        return sum(i.opcode.startswith("BAR") for i in self._streaming(innermost=True))
+
+    def _streaming(self, innermost):
+        """Instructions of the loops that store to global memory."""
+        loops = [body for body in map(self._body, self._loops()) if any(i.opcode.startswith("STG") for i in body)]
+        if innermost:
+            loops = [body for body in loops if not any(other < body for other in loops)]
+        return set().union(*loops)
+
+    def _body(self, loop):
+        first, last = loop
+        return frozenset(i for i in self.instructions if first <= i.address <= last)
 
     def _loops(self):
         for i in self.instructions:

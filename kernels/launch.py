@@ -99,6 +99,14 @@ class Call:
         self.geometry = (*x.shape[-2:], *((0, *origin) if flat else origin), *((1, *extent) if flat else extent))
 
     @property
+    def aligned(self):
+        """Whether Triton can prove that 16 neighbours in memory, along positions or channels, are there and aligned."""
+        stride_b, stride_c, stride_p = self.x_strides
+        if stride_p == 1:
+            return not (self.positions % 16 or stride_c % 16 or stride_b % 16)
+        return stride_c == 1 and not (self.head.in_channels % 16 or stride_p % 16 or stride_b % 16)
+
+    @property
     def constants(self):
         """The constants of the calibrator, the same in every kernel."""
         return {
@@ -119,7 +127,7 @@ class Call:
     def cover(self, tile):
         """How many tiles cover the positions, and over how many programs the batch of a tile is shared out."""
         tiles = -(-self.positions // tile.positions)
-        return tiles, tiling.shares(tiles, self.batch, tile.samples)
+        return tiles, tiling.shares(tiles, self.batch)
 
 
 def forward_launch(call, logits, bias):
@@ -143,7 +151,8 @@ def forward_launch(call, logits, bias):
         *call.geometry,
         shares,
     )
-    return Launch(apply_forward, tiles * shares, arguments, _map_constants(call, tile), _options(tile))
+    constants = _map_constants(call, tile) | {"G": tile.classes}
+    return Launch(apply_forward, tiles * shares, arguments, constants, _options(tile))
 
 
 def backward_launches(call, grad, slots):
@@ -151,7 +160,7 @@ def backward_launches(call, grad, slots):
     head = call.head
     wants_f = any(slot is not None for slot in slots[3:])
     wants_rows = slots[1] is not None or slots[2] is not None
-    tile = tiling.apply_backward(head)
+    tile = tiling.apply_backward(head, call.aligned)
     tiles, shares = call.cover(tile)
     grad_f = rows = None
     if wants_f:
@@ -260,7 +269,6 @@ def _map_constants(call, tile):
         **call.constants,
         "P": tile.positions,
         "S": tile.samples,
-        "G": tile.classes,
         "T": tile.channels,
         "DEPTH": tile.depth,
     }

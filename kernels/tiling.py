@@ -66,10 +66,8 @@ POSITIONS = 32
 # Beyond this hidden width 4 warps spill: 168 bytes in the backward of a head of 64 channels and 3 classes at 128.
 WIDE = 64
 
-# Classes times channels times positions in registers. The backward keeps W(v) and dW(v): NeRDc with 14 classes
-# and 32 channels spills 72 bytes on sm_80 at 8,192 with 8 warps, and nothing at 4,096 with 4.
-MAP_BACKWARD = 4096
-# The forward keeps W(v) alone: 189 registers at 8,192 with 8 warps; at 16,384 sm_75 runs out of shared memory.
+# Classes times channels times positions of W(v) in registers: 189 of them at 8,192 with 8 warps; at 16,384 sm_75 runs
+# out of shared memory.
 MAP_FORWARD = 8192
 
 
@@ -87,16 +85,24 @@ def forward(head):
     return Tile(positions, 1, classes, channels, DEPTH, warps, registers).samples_within(16)
 
 
-def apply_backward(head):
-    classes = power_of_two(head.out_channels)
-    positions = POSITIONS if classes <= 32 else 16
-    channels = min(padded(head.in_channels), 64, MAP_BACKWARD // (positions * classes))
-    # In tf32 the backward of NeRDm with 14 classes and 32 channels spills 16 bytes on sm_80 at 16 deep, nothing at 32.
-    depth = DEPTH if head.precision == "ieee" or classes == 1 else 2 * DEPTH
+def apply_backward(head, aligned):
+    """Up to 16 classes, 4 features of a sample, 16 bytes of float32, in a thread; up to 24 classes 2, beyond one.
+
+    A thread keeps w and dW, 2 numbers for each of its features and classes. With more than 16 classes the arithmetic,
+    4 K FLOP for each feature read and written, takes longer than the bytes, so that narrow accesses are no loss.
+
+    Features that are not `aligned` are loaded one by one, each from an address of its own: a step of 4 samples spilled
+    56 bytes on sm_80, 14 classes of 4 features 536.
+    """
+    classes = head.out_channels
+    most = 16 if aligned else 4
+    elements = 4 if classes <= most else 2 if 2 * classes <= 3 * most else 1
+    samples = max(1, min(4, 8 // classes)) if aligned else 1
     warps = 4 if head.widest <= WIDE else 8
-    # Three programs on a multiprocessor. At 128, four, Triton 3.6 spills 8 to 32 bytes with 16 channels; 3.7 nothing.
-    registers = 168 if classes == 1 and warps == 4 else 255
-    return Tile(positions, 1, classes, channels, depth, warps, registers).samples_within(16)
+    positions = 16 if classes > 16 and warps == 8 else POSITIONS  # at 32, 64 classes spill 56 bytes on sm_75
+    channels = 32 * warps * elements // positions
+    registers = 255 if classes > 1 or warps == 8 else 128 if head.in_channels <= 16 else 168
+    return Tile(positions, samples, 1, channels, DEPTH, warps, registers)
 
 
 def calibrator_backward(head):
@@ -116,10 +122,12 @@ def padded(size):
     return max(16, power_of_two(size))
 
 
-def shares(tiles, batch, samples):
-    """Over how many programs a tile's batch is divided, so that small images fill a large GPU, up to 512 programs."""
-    steps = -(-batch // samples)
-    return max(1, min(512 // tiles, steps))
+def shares(tiles, batch):
+    """Over how many programs a tile's batch is divided, so that small images fill a large GPU, up to 512 programs.
+
+    A share is a whole number of fours, whatever the samples in flight: no layout of x changes the order of a sum.
+    """
+    return max(1, min(512 // tiles, -(-batch // 4)))
 
 
 def row_programs(tiles):

@@ -8,7 +8,8 @@ import torch
 import triton
 import triton.language as tl
 
-from nerd_fast.kernels import audit
+from nerd_fast.kernels import audit, limits
+from nerd_fast.kernels.configurations import Budget, Configuration, corners, paper
 from nerd_fast.kernels.launch import Launch
 
 pytestmark = pytest.mark.skipif(
@@ -60,7 +61,7 @@ def has_32_bit_offsets(out, x, batch, stride, N: tl.constexpr):
 def breaches(kernel, n=1024, allowed=None):
     memory = torch.empty(n, device="meta")
     launch = Launch(kernel, 1, (memory, memory, 7, 4096), {"N": n}, OPTIONS)
-    allowed = allowed or audit.Budget(loaded=n * 4 // 128, stored=n * 4 // 128)
+    allowed = allowed or Budget(loaded=n * 4 // 128, stored=n * 4 // 128)
     return " | ".join(audit.examine("planted", launch, 90, allowed).breaches)
 
 
@@ -73,11 +74,11 @@ def test_narrow_loads_are_caught():
 
 
 def test_a_spill_is_caught():
-    assert "bytes of stack" in breaches(spills, n=128, allowed=audit.Budget())
+    assert "bytes of stack" in breaches(spills, n=128, allowed=Budget())
 
 
 def test_an_atomic_is_caught():
-    assert "atomic" in breaches(adds_atomically, allowed=audit.Budget())
+    assert "atomic" in breaches(adds_atomically, allowed=Budget())
 
 
 def test_32_bit_offsets_are_caught():
@@ -85,7 +86,9 @@ def test_32_bit_offsets_are_caught():
 
 
 def test_exit_status_and_report_tell_a_breach(monkeypatch, tmp_path, capsys):
-    found = audit.Finding("head", "kernel", 90, 4, 255, 64, 0, {16: 64}, {}, 1, 0, 0, 0, True, ("64 bytes of stack",))
+    found = audit.Finding(
+        "head", "kernel", 90, 4, 255, 64, 0, {16: 64}, {}, 0, 1, 0, 0, 0, True, ("64 bytes of stack",)
+    )
 
     class InOrder:
         def __init__(self, *_):
@@ -111,9 +114,9 @@ def test_exit_status_and_report_tell_a_breach(monkeypatch, tmp_path, capsys):
 @pytest.mark.parametrize(
     "configuration",
     [
-        audit.Configuration(True, 16, 1, (32, 32)),
-        audit.Configuration(False, 16, 1, (32, 32), channels_last=True),
-        audit.Configuration(True, 32, 1, (64, 64)),
+        Configuration(True, 16, 1, (32, 32)),
+        Configuration(False, 16, 1, (32, 32), layout="channels_last"),
+        Configuration(True, 32, 1, (64, 64)),
     ],
     ids=str,
 )
@@ -131,10 +134,50 @@ def test_the_papers_kernels_are_within_budget(configuration, architecture):
 @pytest.mark.slow
 @pytest.mark.parametrize("hidden", [(8,), (24, 8, 16), (8, 8, 8, 8)], ids=str)
 def test_a_calibrator_of_any_depth_compiles(hidden):
-    findings = audit.examine_configuration(audit.Configuration(True, 16, 2, hidden), 90)
+    findings = audit.examine_configuration(Configuration(True, 16, 2, hidden), 90)
     assert not [(finding.kernel, finding.breaches) for finding in findings if finding.breaches]
 
 
-def test_every_paper_configuration_is_audited():
-    assert {(c.in_channels, c.hidden_channels) for c in audit.paper()} >= {(16, (32, 32)), (32, (64, 64))}
-    assert {c.out_channels for c in audit.everything()} >= {1, 8, 14}
+@pytest.mark.parametrize("classes", [1, 14])
+@pytest.mark.parametrize("modulates", [True, False], ids=["nerdm", "nerdc"])
+def test_the_batch_loop_of_the_backward_needs_no_barrier(modulates, classes):
+    configuration = Configuration(modulates, 16, classes, (8,))
+    (finding,) = audit.examine_configuration(configuration, 80, which=[1])
+    assert finding.kernel == "apply_backward"
+    assert finding.barriers == 0
+
+
+def test_the_paper_and_the_ends_of_every_range_are_audited():
+    assert {(c.in_channels, c.hidden_channels) for c in paper()} >= {(16, (32, 32)), (32, (64, 64))}
+    found = corners()
+    assert {c.in_channels for c in found} >= {1, 256}
+    assert {c.out_channels for c in found} >= {1, 14, 64}
+    assert {(len(c.hidden_channels), c.hidden_channels[0]) for c in found} >= {(1, 8), (4, 128)}
+    assert {c.activation for c in found} == set(limits.ACTIVATIONS)
+    assert {c.precision for c in found} == set(limits.PRECISIONS)
+    assert {getattr(torch, c.dtype) for c in found} == set(limits.DTYPES)
+    assert {(c.layout, len(c.spatial)) for c in found} >= {("channels_last", 3), ("strided", 3), ("contiguous", 2)}
+
+
+def test_every_corner_is_one_that_the_kernels_run():
+    for c in corners():
+        assert (
+            limits.supports(
+                variant="nerdm" if c.modulates else "nerdc",
+                spatial_dims=len(c.spatial),
+                in_channels=c.in_channels,
+                out_channels=c.out_channels,
+                hidden_channels=c.hidden_channels,
+                activation=c.activation,
+                dtype=getattr(torch, c.dtype),
+                precision=c.precision,
+                capability=(7, 5),
+            )
+            is None
+        )
+
+
+def test_what_compiles_alike_is_compiled_once():
+    jobs = list(audit.jobs([80]))
+    assert {configuration for configuration, *_ in jobs} == set(paper())
+    assert [which for configuration, _, which in jobs if configuration.layout == "channels_last"] == 8 * [[0, 1]]

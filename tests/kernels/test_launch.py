@@ -116,7 +116,7 @@ def test_splitting_the_batch_over_programs_changes_no_result(variant, monkeypatc
     case = Case(variant=variant, batch=7, classes=2, spatial=(3, 5), bias=True)
     t = tensors(case)
     shared = by_kernels(case, t)
-    monkeypatch.setattr(launch.tiling, "shares", lambda tiles, batch, samples: 1)
+    monkeypatch.setattr(launch.tiling, "shares", lambda tiles, batch: 1)
     for name, value in by_kernels(case, t).items():
         torch.testing.assert_close(shared[name], value, msg=name)
 

@@ -1,0 +1,160 @@
+"""The configurations that the audit compiles: heads and features, their launches, and what each launch may cost."""
+
+import itertools
+from dataclasses import dataclass, replace
+
+import torch
+
+from nerd_fast.kernels import launch, layout, tiling
+
+BATCH = 16
+SPATIAL = {  # by dimensions, and whether odd
+    (2, False): (160, 224),
+    (2, True): (159, 223),
+    (3, False): (64, 128, 128),
+    (3, True): (31, 63, 65),
+}
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """A head and the features that it is compiled for.
+
+    `layout` is "contiguous", "channels_last" or "strided": every second column of rows of odd length, in which no
+    two neighbours are known to be adjacent or aligned.
+    """
+
+    modulates: bool
+    in_channels: int
+    out_channels: int
+    hidden_channels: tuple[int, ...]
+    precision: str = "ieee"
+    dtype: str = "float32"
+    layout: str = "contiguous"
+    spatial: tuple[int, ...] = SPATIAL[2, False]
+    activation: str = "relu"
+    bias: bool = False
+
+    def __str__(self):
+        variant = "nerdm" if self.modulates else "nerdc"
+        hidden = "-".join(map(str, self.hidden_channels))
+        size = f"C{self.in_channels} K{self.out_channels} hidden {hidden}{' bias' if self.bias else ''}"
+        return f"{variant} {size} {self.activation} {len(self.spatial)}d {self.dtype} {self.layout} {self.precision}"
+
+    @property
+    def access(self):
+        """The bytes of the widest access that the layout of the features allows."""
+        item = getattr(torch, self.dtype).itemsize
+        along = {"contiguous": torch.Size(self.spatial).numel(), "channels_last": self.in_channels}.get(self.layout, 1)
+        return item if along % 16 else (16 if item == 4 else 8)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Stack bytes allowed, and bytes per thread that the batch loop must load and store in accesses of `width`."""
+
+    stack: int = 0
+    width: int = 16
+    loaded: int = 0
+    stored: int = 0
+
+
+def paper():
+    """The paper's sizes at the default precision: U-Nets of 16 and 32 channels, one class, both memory formats."""
+    heads = itertools.product((True, False), (16, 32), ((32, 32), (64, 64)), ("contiguous", "channels_last"))
+    return [Configuration(m, c, 1, hidden, layout=layout) for m, c, hidden, layout in heads]
+
+
+# The ends of the ranges, and the sizes at which a tile changes.
+SIZES = (
+    (1, 1, (8,)),
+    (1, 64, (128,) * 4),
+    (256, 1, (128,) * 4),
+    (256, 64, (128,) * 4),
+    (256, 64, (8,)),
+    (64, 1, (64, 64)),
+    (256, 1, (32, 32)),
+    (16, 1, (64,) * 4),
+    (16, 2, (32, 32)),
+    (32, 4, (64, 64)),
+    (32, 8, (32, 32)),
+    (32, 14, (32, 32)),
+    (32, 16, (64, 64)),
+    (64, 17, (128,)),
+    (32, 33, (24, 8, 100)),
+)
+# Precision, dtype, layout, dimensions, activation, bias: each value meets each of its neighbours' once or more.
+FEATURES = (
+    ("ieee", "float32", "contiguous", 2, "relu", False),
+    ("ieee", "float32", "channels_last", 3, "silu", True),
+    ("ieee", "float32", "strided", 2, "tanh", True),
+    ("tf32", "float16", "contiguous", 3, "tanh", True),
+    ("tf32x3", "bfloat16", "channels_last", 2, "leaky_relu", False),
+    ("ieee", "float16", "strided", 3, "relu", False),
+    ("tf32", "float32", "channels_last", 2, "relu", True),
+    ("tf32x3", "float32", "contiguous", 2, "silu", False),
+    ("ieee", "bfloat16", "contiguous", 2, "tanh", True),
+)
+
+
+def corners():
+    """The corners of all that `supports` names: every size with two rows of FEATURES in turn, for both heads."""
+    found = []
+    for index, (size, modulates) in enumerate(itertools.product(SIZES, (True, False))):
+        for turn in (2 * index, 2 * index + 1):
+            precision, dtype, layout, dims, activation, bias = FEATURES[turn % len(FEATURES)]
+            spatial = SPATIAL[dims, layout == "strided"]
+            found.append(Configuration(modulates, *size, precision, dtype, layout, spatial, activation, bias))
+    return found
+
+
+def launches(configuration, architecture):
+    """The Launches of a forward and then of a backward that wants every gradient, on tensors without memory."""
+    spatial, c, k = configuration.spatial, configuration.in_channels, configuration.out_channels
+    x = _features(configuration)
+    widths = (2 * len(spatial), *configuration.hidden_channels, (2 if configuration.modulates else k) * c)
+    weights = [torch.empty(o, i, device="meta") for i, o in itertools.pairwise(widths)]
+    biases = [torch.empty(o, device="meta") for o in widths[1:]]
+    classifier = torch.empty(k, c, device="meta") if configuration.modulates else None
+    bias = torch.empty(k, device="meta") if configuration.bias else None
+    head = tiling.Head(
+        configuration.modulates,
+        c,
+        k,
+        configuration.hidden_channels,
+        len(spatial),
+        configuration.activation,
+        None,
+        configuration.precision,
+        divmod(architecture, 10),
+    )
+    call = launch.Call(head, x, classifier, weights, biases, (0,) * len(spatial), spatial)
+    logits = layout.empty_logits(x, k)
+    grad = _features(replace(configuration, in_channels=k))
+    slots = [torch.empty_like(x), classifier, bias, *weights, *biases]
+    return [launch.forward_launch(call, logits, bias), *launch.backward_launches(call, grad, slots)]
+
+
+def _features(configuration):
+    batch, c, spatial = BATCH, configuration.in_channels, configuration.spatial
+    options = {"dtype": getattr(torch, configuration.dtype), "device": "meta"}
+    if configuration.layout == "strided":
+        x = torch.empty(batch, c + 1, 2 * torch.Size(spatial).numel() + 1, **options)
+        return x[:, 1:, 1::2].unflatten(-1, spatial)
+    last = torch.channels_last if len(spatial) == 2 else torch.channels_last_3d
+    memory_format = last if configuration.layout == "channels_last" else torch.contiguous_format
+    return torch.empty((batch, c, *spatial), memory_format=memory_format, **options)
+
+
+def budget(configuration, step):
+    """The budget of one launch of a configuration."""
+    name = step.kernel.__name__
+    if name in ("apply_forward", "apply_backward"):
+        tile, item = step.constants, getattr(torch, configuration.dtype).itemsize
+        threads = 32 * step.options["num_warps"]
+        features = tile["S"] * tile["P"] * min(tile["T"], tile["C"]) * item // threads
+        if name == "apply_forward":
+            return Budget(width=configuration.access, loaded=features)
+        width = min(configuration.access, tile["P"] * tile["T"] * item // threads)
+        return Budget(width=width, loaded=features, stored=features)
+    return Budget(stack=0 if configuration in paper() else 128)
