@@ -90,7 +90,8 @@ def _prepare(options):
     if options.quick:
         description.append(
             f"A quick study, not the paper's: filters up to {options.filters}, {len(options.seeds)} seeds, "
-            f"{options.epochs} epochs, {'every slice' if options.every == 1 else f'one slice in {options.every}'}."
+            f"{options.epochs} epochs, {'every slice' if options.every == 1 else f'one slice in {options.every}'}, "
+            f"batches of {options.batch_size}."
         )
     return runs, options, description
 

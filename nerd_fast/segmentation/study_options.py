@@ -24,7 +24,7 @@ class ReproduceOptions:
     study: Literal["wmh", "la"] = option("wmh", "which study: wmh or la", positional=True)
     data: str | None = as_in(TrainConfig, "data")
     out: str | None = option(None, "folder of the study: runs, tables, figures", required=True)
-    quick: bool = option(False, "a small study for a CPU: two seeds, narrow networks, few epochs, every n-th slice")
+    quick: bool = option(False, "a small study for a CPU: two seeds, narrow networks, few epochs, small batches")
     status: bool = option(False, "only say what is done and what is missing, and write the tables of what is done")
 
     heads: list[str] = option(["conv", "nerdc", "nerdm"], "heads to compare: conv (the U-Net), nerdc, nerdm")
@@ -36,7 +36,7 @@ class ReproduceOptions:
     every: int | None = option(
         None, "train on every n-th slice of a volume (default: 1; quick: about 300 slices an epoch)"
     )
-    batch_size: int = as_in(TrainConfig, "batch_size")
+    batch_size: int | None = option(None, "slices of a step, on each device (paper: 14; quick: 4)")
 
     channels: list[str] | None = as_in(TrainConfig, "channels")
     label: str | None = as_in(TrainConfig, "label")

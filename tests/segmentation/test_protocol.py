@@ -55,7 +55,7 @@ def test_what_is_chosen_reaches_training_and_evaluation():
 @pytest.mark.parametrize(("slices", "every", "epochs"), [(182, 1, 16), (1232, 4, 10), (9504, 32, 10), (3, 1, 1000)])
 def test_a_quick_run_is_of_about_3000_slices_whatever_the_data(slices, every, epochs):
     options = resolve(ReproduceOptions("la", quick=True), slices)
-    assert (options.every, options.epochs) == (every, epochs)
+    assert (options.every, options.epochs, options.batch_size) == (every, epochs, 4)
     assert (options.filters, options.seeds) == ([64], [0, 1])
 
 
