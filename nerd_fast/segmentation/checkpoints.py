@@ -39,7 +39,7 @@ def write_checkpoint(checkpoint, path):
     # torch.save to a full disk raises an unhelpful RuntimeError; bytes raise the OSError that says what happened.
     content = io.BytesIO()
     torch.save(checkpoint, content)
-    with whole_file(path) as temporary:
+    with whole_file(path, size=content.getbuffer().nbytes) as temporary:
         temporary.write_bytes(content.getbuffer())
 
 

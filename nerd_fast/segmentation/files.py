@@ -9,15 +9,16 @@ from nerd_fast.segmentation.errors import UsageError
 
 
 @contextmanager
-def whole_file(path):
+def whole_file(path, *, size=None):
     """Yield a temporary path in the folder of `path`, ending as `path` does; on success it becomes `path`.
 
     The file is on the disk before it gets its name, so that neither an exception nor a power cut leaves part of it
-    there. The folder is made when missing. Raises UsageError where the file cannot be written.
+    there. The folder is made when missing. Raises UsageError where the file cannot be written; its message says how
+    many bytes the file takes, where `size` does.
     """
     path = Path(path)
     temporary = path.with_name(f".{os.getpid()}.partial.{path.name}")
-    with _usage_error(path):
+    with _usage_error(path, size):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             yield temporary
@@ -56,10 +57,12 @@ def check_file(path):
 
 
 @contextmanager
-def _usage_error(path):
+def _usage_error(path, size):
     try:
         yield
     except OSError as error:
+        needs = "" if size is None else f", it takes {size} bytes"
         raise UsageError(
-            f"{path}: cannot be written ({error.strerror or error}). Free space there or choose another output folder"
+            f"{path}: cannot be written ({error.strerror or error}{needs}). "
+            "Free space there or choose another output folder"
         ) from error

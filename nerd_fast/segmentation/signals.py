@@ -36,6 +36,13 @@ class Signals:
             signal.signal(each, signal.SIG_DFL)
 
 
+def ignore_signals(worker):
+    """What a worker process begins with: a signal goes to the whole group, and a worker that dies of it takes the last
+    step with it."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
 class StopOnSignal(pl.Callback):
     """Saves `last.ckpt` and raises Interrupted after the optimizer step during which a signal came.
 

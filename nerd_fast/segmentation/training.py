@@ -2,7 +2,6 @@
 
 import logging
 import multiprocessing
-import signal
 import sys
 import warnings
 from dataclasses import asdict, dataclass
@@ -20,7 +19,7 @@ from nerd_fast.segmentation.divergence import StopOnDivergence
 from nerd_fast.segmentation.errors import UsageError
 from nerd_fast.segmentation.recording import Recorder
 from nerd_fast.segmentation.sampling import EpochBatches, TrainingSlices, step_seed
-from nerd_fast.segmentation.signals import SIGNALS, StopOnSignal
+from nerd_fast.segmentation.signals import StopOnSignal, ignore_signals
 
 WORKER_TIMEOUT = 600  # seconds without a batch after which a worker process is given up
 CHANNELS_LAST = torch.channels_last  # twice as fast as contiguous on a CPU, and what tensor cores want
@@ -177,7 +176,7 @@ class Slices(pl.LightningDataModule):
             batch_size=None,
             num_workers=config.num_workers,
             persistent_workers=config.num_workers > 0,
-            worker_init_fn=_ignore_signals,
+            worker_init_fn=ignore_signals,
             timeout=WORKER_TIMEOUT if config.num_workers else 0,
             pin_memory=trainer.strategy.root_device.type == "cuda" and not config.data_on_device,
         )
@@ -254,12 +253,6 @@ def make_trainer(config, folder, signals):
 def _stacked(cases, every):
     images = torch.cat([torch.from_numpy(case.images[::every]) for case in cases])
     return images, torch.cat([torch.from_numpy(case.label[::every]) for case in cases])
-
-
-def _ignore_signals(worker):
-    # A signal goes to the whole group; workers that die of it take the last step with them.
-    for number in SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
 
 
 def _tensorboard(folder):
