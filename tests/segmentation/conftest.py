@@ -1,5 +1,6 @@
 """A tiny data set and a run of each head on it, made once for all tests that only read them."""
 
+import shutil
 from types import SimpleNamespace
 
 import pytest
@@ -18,3 +19,26 @@ def tiny_runs(tmp_path_factory):
             code, _, message = command(*words)
             assert code == 0, message
     return SimpleNamespace(data=data, **runs)
+
+
+@pytest.fixture(scope="session")
+def data(tiny_runs):
+    """The tiny data set; read only."""
+    return tiny_runs.data
+
+
+@pytest.fixture(scope="session")
+def run(tiny_runs):
+    """The run with NeRDm; read only."""
+    return tiny_runs.nerdm
+
+
+@pytest.fixture
+def copy(data, tmp_path):
+    """A copy of the data, to be damaged."""
+    return shutil.copytree(data, tmp_path / "copy")
+
+
+@pytest.fixture
+def copied_run(run, tmp_path):
+    return shutil.copytree(run, tmp_path / "copied run")

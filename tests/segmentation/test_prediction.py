@@ -14,16 +14,6 @@ from tests.segmentation.runs_for_tests import arguments, command, in_child, refu
 
 
 @pytest.fixture
-def data(tiny_runs):
-    return tiny_runs.data
-
-
-@pytest.fixture
-def run(tiny_runs):
-    return tiny_runs.nerdm
-
-
-@pytest.fixture
 def made(monkeypatch):
     """The cases whose masks are computed, in order."""
     cases, mask_of = [], prediction.mask_of
