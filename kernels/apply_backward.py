@@ -121,8 +121,8 @@ def apply_backward(
         for k in tl.static_range(K):
             if MODULATES:
                 w += (_class(classifier, k, c, C) if K <= HELD else (),)
-            elif WANTS_X:
-                w += (_outputs(h, k * C + c, c < C, weights, biases, W, DEPTH, PRECISION),)
+            elif WANTS_X and k % 2 == 0:
+                w += _two_classes(h, k, start_c, T, C, K, weights, biases, W, DEPTH, PRECISION)
             d_w += (tl.zeros([1, P, T], tl.float32),)
         d_ab = tl.zeros([1, P, T, 2], tl.float32)
         for start in range(first, last, S):
@@ -173,6 +173,31 @@ def _outputs(h, outputs, inside, weights, biases, IN: tl.constexpr, DEPTH: tl.co
     """The calibrator's outputs (T,) at every position, as a tile of the batch loop."""
     f = layer(h, outputs, inside, weights[-1], biases[-1], IN, DEPTH, PRECISION)
     return tl.reshape(f, [1, h.shape[0], outputs.shape[0]])
+
+
+@triton.jit
+def _two_classes(
+    h,
+    k: tl.constexpr,
+    start_c,
+    T: tl.constexpr,
+    C: tl.constexpr,
+    K: tl.constexpr,
+    weights,
+    biases,
+    IN: tl.constexpr,
+    DEPTH: tl.constexpr,
+    PRECISION: tl.constexpr,
+):
+    """NeRDc's weights of the classes k and k + 1, from one product."""
+    if k + 1 == K:
+        c = start_c + tl.arange(0, T)
+        return (_outputs(h, k * C + c, c < C, weights, biases, IN, DEPTH, PRECISION),)
+    else:
+        both = tl.arange(0, 2 * T)
+        c = start_c + both // 2
+        f = layer(h, (k + both % 2) * C + c, c < C, weights[-1], biases[-1], IN, DEPTH, PRECISION)
+        return tl.split(tl.reshape(f, [1, h.shape[0], T, 2]))
 
 
 @triton.jit

@@ -81,7 +81,7 @@ def forward(head):
     else:
         warps = 4 if classes == 1 and channels <= 32 and head.widest <= WIDE else 8
         classes = min(classes, max(1, MAP_FORWARD // (positions * channels)))
-    registers = 128 if warps == 4 else 255
+    registers = 128 if warps == 4 and classes == 1 else 255  # 4 classes spill 168 bytes on sm_75 at 128, 24 at 168
     return Tile(positions, 1, classes, channels, DEPTH, warps, registers).samples_within(16)
 
 
