@@ -98,11 +98,9 @@ def examine(label, step, architecture, allowed):
 
 def jobs(architectures, everything=False):
     """(configuration, architecture, which of its launches) of all that no job before compiles alike."""
-    todo = list(itertools.product(paper(), architectures))
-    if everything:
-        todo += itertools.product(corners(), (a for a in architectures if a in CORNERS))
+    hardest_first = itertools.product(corners() if everything else (), (a for a in architectures if a in CORNERS))
     seen = set()
-    for configuration, architecture in todo:
+    for configuration, architecture in itertools.chain(hardest_first, itertools.product(paper(), architectures)):
         new = []
         for index, step in enumerate(launches(configuration, architecture)):
             key = repr((architecture, step.kernel.__name__, compilation.specialisation(step), step.options))
