@@ -99,6 +99,7 @@ def _prepare(options):
 def _check_cases(dataset, split, options):
     """Raise DataError with all that is wrong with any case of the split: a night of training should not end on it."""
     cases = tuple(dataset.subset(name for names in split.values() for name in names))
+    print(f"Reading all of the {len(cases)} cases once, to see that they can be studied", flush=True)
     report = verify_dataset(
         replace(dataset, cases=cases),
         split=split,
