@@ -102,7 +102,6 @@ def apply_backward(
             hidden_layers(v, weights, biases, HIDDEN, PADDED, SPATIAL_DIMS, ACTIVATION, DEPTH, PRECISION)[-1],
             ACTIVATION,
         )
-    W: tl.constexpr = HIDDEN[-1]
     OUTPUTS: tl.constexpr = 2 * C if MODULATES else K * C
     WANTS_W: tl.constexpr = WANTS_CLASSIFIER if MODULATES else WANTS_F
     if WANTS_F:
@@ -114,15 +113,15 @@ def apply_backward(
         present = here & (c < C)[None, None, :]
         pixels = x + _offsets(p, c, stride_xp, stride_xc)
         if MODULATES and (WANTS_X or WANTS_CLASSIFIER):
-            a = _outputs(h, c, c < C, weights, biases, W, DEPTH, PRECISION)
+            a = _outputs(h, c, c < C, weights, biases, HIDDEN[-1], DEPTH, PRECISION)
         if WANTS_CLASSIFIER:
-            b = _outputs(h, C + c, c < C, weights, biases, W, DEPTH, PRECISION)
+            b = _outputs(h, C + c, c < C, weights, biases, HIDDEN[-1], DEPTH, PRECISION)
         w, d_w = (), ()
         for k in tl.static_range(K):
-            if MODULATES:
-                w += (_class(classifier, k, c, C) if K <= HELD else (),)
-            elif WANTS_X and k % 2 == 0:
-                w += _two_classes(h, k, start_c, T, C, K, weights, biases, W, DEPTH, PRECISION)
+            if MODULATES and K <= HELD:
+                w += (_class(classifier, k, c, C),)
+            elif WANTS_X and not MODULATES and k % 2 == 0:
+                w += _two_classes(h, k, start_c, T, C, K, weights, biases, HIDDEN[-1], DEPTH, PRECISION)
             d_w += (tl.zeros([1, P, T], tl.float32),)
         d_ab = tl.zeros([1, P, T, 2], tl.float32)
         for start in range(first, last, S):
@@ -135,12 +134,12 @@ def apply_backward(
                 if WANTS_W:
                     y = features[s] * a + b if MODULATES else features[s]
                 d_y = tl.zeros([1, P, T], tl.float32)
-                d_w_before, d_w = d_w, ()
+                before, d_w = d_w, ()
                 source = upstream + tl.cast(start + s, tl.int64) * stride_gb
                 for k in tl.static_range(K):
                     g = tl.load(source, mask=here & (start + s < last), other=0.0).to(tl.float32)
                     source += stride_gk
-                    d_w += (d_w_before[k] + g * y if WANTS_W else d_w_before[k],)
+                    d_w += (before[k] + g * y if WANTS_W else before[k],)
                     if MODULATES or WANTS_X:
                         d_y += g * (_class(classifier, k, c, C) if MODULATES and K > HELD else w[k])
                 if MODULATES and WANTS_F:
