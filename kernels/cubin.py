@@ -55,14 +55,11 @@ class Reading:
 
     def _streaming(self, innermost):
         """Instructions of the loops that store to global memory."""
-        loops = [body for body in map(self._body, self._loops()) if any(i.opcode.startswith("STG") for i in body)]
+        stores = [i.address for i in self.instructions if i.opcode.startswith("STG")]
+        loops = {(first, last) for first, last in self._loops() if any(first <= a <= last for a in stores)}
         if innermost:
-            loops = [body for body in loops if not any(other < body for other in loops)]
-        return set().union(*loops)
-
-    def _body(self, loop):
-        first, last = loop
-        return frozenset(i for i in self.instructions if first <= i.address <= last)
+            loops = {a for a in loops if not any(a != b and a[0] <= b[0] and b[1] <= a[1] for b in loops)}
+        return [i for i in self.instructions if any(first <= i.address <= last for first, last in loops)]
 
     def _loops(self):
         for i in self.instructions:
