@@ -125,7 +125,7 @@ def padded(size):
 def shares(tiles, batch):
     """Over how many programs a tile's batch is divided, so that small images fill a large GPU, up to 512 programs.
 
-    A share is a whole number of fours, whatever the samples in flight: no layout of x changes the order of a sum.
+    A share is a whole number of fours, whatever the samples in flight: how x lies in memory does not change it.
     """
     return max(1, min(512 // tiles, -(-batch // 4)))
 

@@ -24,6 +24,7 @@ NAMED = {
     "3 classes, 17 channels": Case(channels=17, classes=3, layout="channels_last"),
     "14 classes, 32 channels": Case(channels=32, classes=14, bias=True),
     "14 classes, channels last": Case(channels=16, classes=14, layout="channels_last"),
+    "20 classes, channels last": Case(channels=16, classes=20, spatial=(3, 4), layout="channels_last"),
     "64 channels": Case(channels=64, spatial=(3, 5)),
     "more classes than fit at once": Case(channels=40, classes=33, spatial=(2, 3), batch=1),
     "more channels than fit at once": Case(channels=130, classes=2, spatial=(2, 3), batch=1, bias=True),
