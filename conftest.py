@@ -6,6 +6,8 @@ import pytest
 
 SUITE = Path(__file__).resolve().parent / "benchmarks"
 LIBRARY_DISPLAY_OPTIONS = ("compare", "columns", "histogram", "verbose")
+# Before it reads this file, pytest takes a folder that follows an option of ours for tests to collect.
+WITH_EQUALS = "write it with ="
 
 
 def pytest_addoption(parser):
@@ -34,13 +36,13 @@ def pytest_addoption(parser):
         "--benchmark-trace",
         dest="suite_trace",
         metavar="FOLDER",
-        help="also write a torch profiler trace of one training step per workload and peer to FOLDER",
+        help=f"also write a torch profiler trace of one training step per workload and peer to FOLDER; {WITH_EQUALS}",
     )
     group.addoption(
         "--benchmark-results",
         dest="suite_results",
         metavar="PATH",
-        help="file for the results, or a folder for <device>-<date>.json in it; by default .benchmarks/",
+        help=f"file for the results, or a folder for <device>-<date>.json in it; by default .benchmarks/; {WITH_EQUALS}",
     )
 
 
