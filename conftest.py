@@ -42,7 +42,7 @@ def pytest_addoption(parser):
         "--benchmark-results",
         dest="suite_results",
         metavar="PATH",
-        help=f"file for the results, or a folder for <device>-<date>.json in it; by default .benchmarks/; {WITH_EQUALS}",
+        help=f"file or folder (for <device>-<date>.json) of the results, by default .benchmarks/; {WITH_EQUALS}",
     )
 
 
