@@ -27,6 +27,11 @@ class Head:
         return tuple(padded(width) for width in self.hidden_channels)
 
     @property
+    def depth(self):
+        """Hidden layers of the calibrator."""
+        return len(self.hidden_channels)
+
+    @property
     def widest(self):
         return max(self.padded)
 
@@ -75,13 +80,16 @@ def forward(head):
     channels = padded(head.in_channels)
     classes = power_of_two(head.out_channels)
     positions = POSITIONS if channels <= 64 else 16
+    warps = 4 if channels <= 32 and head.widest <= WIDE else 8
     if head.modulates:
         classes = min(classes, 4)  # y is kept and w is read again: 128 registers at 4 classes, 254 at 16
-        warps = 4 if channels <= 32 and head.widest <= WIDE else 8
+        if channels > 128:  # in tf32 8 warps spill 32 bytes on sm_120, with 16 positions or 32
+            return Tile(POSITIONS, 1, min(classes, 2), channels, DEPTH, 16, 128)
     else:
-        warps = 4 if classes == 1 and channels <= 32 and head.widest <= WIDE else 8
+        warps = 4 if classes == 1 and warps == 4 else 8
         classes = min(classes, max(1, MAP_FORWARD // (positions * channels)))
-    registers = 128 if warps == 4 and classes == 1 else 255  # 4 classes spill 168 bytes on sm_75 at 128, 24 at 168
+    # 4 classes spill 168 bytes on sm_75 at 128 registers, 24 at 168; four layers of 64 spill 24 on sm_120 at 128
+    registers = 255 if warps == 8 or classes > 1 else 128 if head.depth <= 2 else 168
     return Tile(positions, 1, classes, channels, DEPTH, warps, registers).samples_within(16)
 
 
@@ -101,16 +109,18 @@ def apply_backward(head, aligned):
     warps = 4 if head.widest <= WIDE else 8
     positions = 16 if classes > 16 and warps == 8 else POSITIONS  # at 32, 64 classes spill 56 bytes on sm_75
     channels = 32 * warps * elements // positions
-    registers = 255 if classes > 1 or warps == 8 else 128 if head.in_channels <= 16 else 168
+    registers = 255 if classes > 1 or warps == 8 else 128 if head.in_channels <= 16 and head.depth <= 2 else 168
     return Tile(positions, samples, 1, channels, DEPTH, warps, registers)
 
 
 def calibrator_backward(head):
     """32 positions and 8 warps: 228 registers on sm_80 with hidden (64, 64), where 4 warps take 254.
 
-    Four layers of width 128 take 58 KiB of shared memory at 32 positions, more than sm_75 gives.
+    At 32 positions four layers of width 128 take 58 KiB of shared memory, more than sm_75 gives, and layers of 24, 8
+    and 100 spill 416 bytes in tf32x3 on sm_80.
     """
-    return Tile(POSITIONS if sum(head.padded) <= 256 else 16, 1, 1, 1, DEPTH, 8)
+    wide = sum(head.padded) > 256 or (head.widest > WIDE and head.precision == "tf32x3")
+    return Tile(16 if wide else POSITIONS, 1, 1, 1, DEPTH, 8)
 
 
 def power_of_two(size):
