@@ -18,6 +18,7 @@ class Effort:
     warmup: int = 3
 
 
+BURST = {"cpu": 4, "cuda": 1}
 FULL = Effort(seconds=1.2, rounds=40)
 BRIEF = Effort(seconds=0.6, rounds=30)
 QUICK = Effort(seconds=0.5, rounds=12, least=3)
@@ -116,7 +117,7 @@ def _times(passed, inputs, device, effort):
     turning = timing.rotated(inputs, timing.cache_bytes(device))
     trained = {name: timing.training_step(p, turning) for name, p in passed.items() if "training" in p.modes}
     inferred = {name: timing.inference_step(p, turning) for name, p in passed.items()}
-    options = {"rounds": effort.rounds, "least": effort.least, "warmup": effort.warmup}
+    options = {"rounds": effort.rounds, "least": effort.least, "warmup": effort.warmup, "burst": BURST[device.type]}
     modes = {name: {} for name in passed}
     for steps, seconds in ((trained, effort.seconds), (inferred, effort.seconds / 3)):
         for name, taken in timing.interleave(steps, clock, seconds=seconds, **options).items():

@@ -49,6 +49,14 @@ def test_peers_take_turns_within_each_round(clock):
     assert [intervals[0] for intervals, _ in taken["b"]] == pytest.approx([0.1] * 4)
 
 
+def test_a_burst_begins_with_a_round_that_is_not_counted(clock):
+    log = []
+    steps = {name: step_of(clock, name, 0.1, log) for name in "ab"}
+    taken = timing.interleave(steps, clock, seconds=10, rounds=6, warmup=0, burst=4)
+    assert "".join(name for _, name in log) == "aaaaa" + "bbbbb" + "aaa" + "bbb"
+    assert [len(rounds) for rounds in taken.values()] == [6, 6]
+
+
 def test_a_slow_peer_sits_out_spread_rounds_but_runs_the_least(clock):
     log = []
     steps = {"fast": step_of(clock, "fast", 0.01, log), "slow": step_of(clock, "slow", 3.0, log)}
