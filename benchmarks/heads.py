@@ -19,8 +19,8 @@ class Effort:
 
 
 BURST = {"cpu": 4, "cuda": 1}
-FULL = Effort(seconds=1.2, rounds=40)
-BRIEF = Effort(seconds=0.6, rounds=30)
+FULL = Effort(seconds=1.0, rounds=32)
+BRIEF = Effort(seconds=0.5, rounds=20)
 QUICK = Effort(seconds=0.5, rounds=12, least=3)
 
 
