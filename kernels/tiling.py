@@ -116,11 +116,11 @@ def apply_backward(head, aligned):
 def calibrator_backward(head):
     """32 positions and 8 warps: 228 registers on sm_80 with hidden (64, 64), where 4 warps take 254.
 
-    At 32 positions four layers of width 128 take 58 KiB of shared memory, more than sm_75 gives, and layers of 24, 8
-    and 100 spill 416 bytes in tf32x3 on sm_80.
+    At 32 positions four layers of width 128 take 58 KiB of shared memory, more than sm_75 gives, layers of 24, 8 and
+    100 spill 128 bytes there, and the three products of tf32x3 64 to 640 wherever they run on tensor cores.
     """
-    wide = sum(head.padded) > 256 or (head.widest > WIDE and head.precision == "tf32x3")
-    return Tile(16 if wide else POSITIONS, 1, 1, 1, DEPTH, 8)
+    deep = sum(head.padded) > 256 or (head.widest > WIDE and head.depth > 2)
+    return Tile(16 if deep or head.precision == "tf32x3" else POSITIONS, 1, 1, 1, DEPTH, 8)
 
 
 def power_of_two(size):
