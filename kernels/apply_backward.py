@@ -129,7 +129,7 @@ def apply_backward(
             for s in tl.static_range(S):
                 if WANTS_F or WANTS_CLASSIFIER:
                     source = pixels + tl.cast(start + s, tl.int64) * stride_xb
-                    features += (tl.load(source, mask=present & (start + s < last), other=0.0).to(tl.float32),)
+                    features += (tl.load(source, mask=present & _is_before(start + s, last), other=0.0).to(tl.float32),)
             for s in tl.static_range(S):
                 if WANTS_W:
                     y = features[s] * a + b if MODULATES else features[s]
@@ -137,7 +137,7 @@ def apply_backward(
                 before, d_w = d_w, ()
                 source = upstream + tl.cast(start + s, tl.int64) * stride_gb
                 for k in tl.static_range(K):
-                    g = tl.load(source, mask=here & (start + s < last), other=0.0).to(tl.float32)
+                    g = tl.load(source, mask=here & _is_before(start + s, last), other=0.0).to(tl.float32)
                     source += stride_gk
                     d_w += (before[k] + g * y if WANTS_W else before[k],)
                     if MODULATES or WANTS_X:
@@ -148,7 +148,7 @@ def apply_backward(
             for s in tl.static_range(S):
                 if WANTS_X:
                     target = grad_x + _offsets(p, c, stride_dp, stride_dc) + tl.cast(start + s, tl.int64) * stride_db
-                    tl.store(target, d_x[s].to(grad_x.dtype.element_ty), mask=present & (start + s < last))
+                    tl.store(target, d_x[s].to(grad_x.dtype.element_ty), mask=present & _is_before(start + s, last))
         if MODULATES and WANTS_F:
             d_a, d_b = tl.split(d_ab)
             _store_outputs(plane, d_a, p, c, c < C, tiles)
@@ -159,6 +159,12 @@ def apply_backward(
             elif WANTS_F and not MODULATES:
                 d = _beside(d_w[k], w[k], first < 0) if WANTS_X else d_w[k]
                 _store_outputs(plane, d, p, k * C + c, c < C, tiles)
+
+
+@triton.jit
+def _is_before(sample, last):
+    """Whether a sample is one of this program's, as a mask that the interpreter takes for one: (1, 1, 1)."""
+    return tl.full([1, 1, 1], sample, tl.int32) < last
 
 
 @triton.jit
