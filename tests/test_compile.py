@@ -174,9 +174,14 @@ def test_an_exported_head_takes_every_batch_and_image_size(head_class, spatial_d
     loaded = torch.export.load(tmp_path / "head.pt2").module()
     for sizes in ((1, 9, 4, 6), (5, 16, 16, 3)):
         x = torch.randn(sizes[0], 4, *sizes[1 : 1 + spatial_dims])
-        logits = loaded(x)
-        assert torch.equal(logits, head(x))
-        assert not logits.requires_grad  # for inference: the README says so
+        assert torch.equal(loaded(x), head(x))
+
+
+def test_a_gradient_of_an_exported_head_is_warned_about():
+    program, x = exported(trained(NeRDm), 2).module(), torch.randn(2, 4, 5, 6, requires_grad=True)
+    with pytest.warns(UserWarning, match="nerd_fast::head_forward: an autograd kernel was not registered"):
+        program(x).sum().backward()
+    assert x.grad is None
 
 
 def test_an_exported_head_runs_in_another_process(tmp_path):

@@ -212,6 +212,8 @@ def train_on_half(rank, folder):
                 net.zero_grad()
                 net(batch()[2 * rank : 2 * rank + 2]).square().mean().backward()
             torch.save([parameter.grad for parameter in net.parameters()], f"{folder}/{head_class.__name__}{rank}.pt")
+        del net  # it holds the process group, whose threads must have ended before the process does
+        torch.distributed.barrier()
     finally:
         torch.distributed.destroy_process_group()
 
