@@ -6,7 +6,7 @@ instructions, atomics and the width of batch offsets; it exits with 1 if any is 
 paper's configurations on seven architectures. `--all` adds, on four, the corners of what ships: the ends of every range
 (channels 1 and 256, classes 1 and 64, layers 1 and 4, widths 8 and 128) and the sizes at which a tile changes, with
 precisions, types, memory formats, activations, dimensions and bias in turn; not the product of them all. What compiles
-alike is compiled once. On one core the default takes about ten minutes, `--all` about an hour.
+alike is compiled once. On one core the default takes about five minutes, `--all` about an hour.
 """
 
 import argparse
