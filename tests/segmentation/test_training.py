@@ -15,6 +15,8 @@ from nerd_fast.segmentation.errors import Interrupted, UsageError
 from nerd_fast.segmentation.training import Loss, Position, dice_of_counts, overlap_counts
 from tests.segmentation.runs_for_tests import log_of, tiny_config, tiny_data, weights_of
 
+SIGINT_BEFORE = signal.getsignal(signal.SIGINT)  # ignored in a background job of a shell
+
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
@@ -180,7 +182,7 @@ def test_a_worker_that_fails_is_told_in_a_line_and_the_run_goes_on_from_its_chec
 
 
 def test_signals_act_as_before_once_training_is_over(finished):
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is SIGINT_BEFORE
 
 
 def test_a_finished_run_can_be_resumed_and_stays_as_it_is(data, finished):
