@@ -17,7 +17,9 @@ The arguments of the head operators:
 
 import torch
 
-from nerd_fast.backends import allocation, position_map, selection
+from nerd_fast.backends import position_map, selection
+from nerd_fast.backends.gradients import like
+from nerd_fast.kernels.layout import empty_logits
 
 _HEAD = (
     "Tensor x, Tensor? classifier, Tensor[] weights, Tensor[] biases, Tensor? bias, int out_channels, "
@@ -74,7 +76,7 @@ def _run(direction, tensors, options, **more):
 @torch.library.impl(_library, "map_forward", "CompositeExplicitAutograd")
 @torch.no_grad()
 def _map_forward(x, weight, beta):
-    logits = allocation.empty_logits(x, weight.shape[0])
+    logits = empty_logits(x, weight.shape[0])
     features, weight = x.flatten(2), _accumulating(weight.flatten(2))
     beta = None if beta is None else beta.flatten(1).to(weight.dtype)
     position_map.forward(features, position_map.in_layout_of(features, weight), beta, logits.flatten(2))
@@ -85,16 +87,16 @@ def _map_forward(x, weight, beta):
 def _map_backward(grad, x, weight, beta, wants):
     features, flat = x.flatten(2), _accumulating(weight.flatten(2))
     flat = position_map.in_layout_of(features, flat)
-    like = (features, flat, flat[:, 0])
-    gradients = [torch.empty_like(tensor) if wanted else None for tensor, wanted in zip(like, wants, strict=True)]
+    shaped = (features, flat, flat[:, 0])
+    gradients = [torch.empty_like(tensor) if wanted else None for tensor, wanted in zip(shaped, wants, strict=True)]
     position_map.backward(grad.flatten(2), features, flat, *gradients)
     owners = (x, weight, beta)
-    return [allocation.like(o, g.reshape(o.shape)) for o, g, w in zip(owners, gradients, wants, strict=True) if w]
+    return [like(o, g.reshape(o.shape)) for o, g, w in zip(owners, gradients, wants, strict=True) if w]
 
 
 @torch.library.register_fake("nerd_fast::head_forward", lib=_library)
 def _head_forward_fake(x, classifier, weights, biases, bias, out_channels, *_):
-    return allocation.empty_logits(x, out_channels)
+    return empty_logits(x, out_channels)
 
 
 @torch.library.register_fake("nerd_fast::head_backward", lib=_library)
@@ -105,7 +107,7 @@ def _head_backward_fake(grad, x, classifier, weights, biases, bias, *options):
 
 @torch.library.register_fake("nerd_fast::map_forward", lib=_library)
 def _map_forward_fake(x, weight, beta):
-    return allocation.empty_logits(x, weight.shape[0])
+    return empty_logits(x, weight.shape[0])
 
 
 @torch.library.register_fake("nerd_fast::map_backward", lib=_library)

@@ -10,9 +10,10 @@ and the parameters. Everything computes in float32, or in float64 for float64 fe
 import torch
 
 from nerd_fast.backends import calibrator, last_layer, normalisation, position_map
-from nerd_fast.backends.allocation import empty_logits, like
+from nerd_fast.backends.gradients import like
 from nerd_fast.backends.positions import blocks, image_of
 from nerd_fast.backends.precision import computing
+from nerd_fast.kernels.layout import empty_logits
 
 
 def forward(x, classifier, weights, biases, bias, *, out_channels, activation, scale, origin, extent, precision):
