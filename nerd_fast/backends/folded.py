@@ -21,11 +21,10 @@ def forward(x, classifier, weights, biases, bias, *, out_channels, activation, s
     logits = empty_logits(x, out_channels)
     features, out = x.flatten(2), logits.flatten(2)
     with computing(x, precision):
-        image = image_of(x, scale, origin, extent)
-        classifier, weights, biases, bias = _in_dtype(image.rows.dtype, classifier, weights, biases, bias)
-        mlp = _composed(classifier, weights, biases, bias)
+        parameters = (classifier, weights, biases, bias)
+        (classifier, _, _, bias), mlp, parts = _prepared(x, parameters, scale, origin, extent)
         innermost = position_map.channels_innermost(features)
-        for block, at in blocks(image, mlp[0], x.numel()):
+        for block, at in parts:
             f = calibrator.forward(block, *mlp, activation, innermost)
             _apply(features[:, :, at], f, classifier, bias, out[:, :, at])
     return logits
@@ -41,11 +40,10 @@ def backward(
     totals = None
     owners = [classifier, bias, *weights, *biases]
     with computing(x, precision):
-        image = image_of(x, scale, origin, extent)
-        classifier, weights, biases, bias = _in_dtype(image.rows.dtype, classifier, weights, biases, bias)
-        mlp = _composed(classifier, weights, biases, bias)
+        parameters = (classifier, weights, biases, bias)
+        (classifier, weights, biases, _), mlp, parts = _prepared(x, parameters, scale, origin, extent)
         innermost = position_map.channels_innermost(features)
-        for block, at in blocks(image, mlp[0], x.numel()):
+        for block, at in parts:
             hidden = []
             f = calibrator.forward(block, *mlp, activation, innermost, hidden)
             grad_f = torch.empty_like(f) if any(wants[1:]) else None
@@ -57,6 +55,14 @@ def backward(
         gradients = _of_owners(totals, classifier, weights, biases) if totals else owners
     wanted = [like(o, g) for o, g, w in zip(owners, gradients, wants[1:], strict=True) if w]
     return [like(x, grad_x.view(x.shape)), *wanted] if wants[0] else wanted
+
+
+def _prepared(x, parameters, scale, origin, extent):
+    """The parameters in the dtype of the positions, the MLP that runs, and the blocks of positions it runs over."""
+    image = image_of(x, scale, origin, extent)
+    parameters = _in_dtype(image.rows.dtype, *parameters)
+    mlp = _composed(*parameters)
+    return parameters, mlp, blocks(image, mlp[0], x.numel())
 
 
 def _in_dtype(dtype, classifier, weights, biases, bias):
