@@ -52,11 +52,11 @@ class Tile:
     num_warps: int
     registers: int = 255
 
-    def samples_within(self, elements, most=4):
-        """The same tile with as many samples a step as keep a thread at that many features, and at 64 products."""
+    def samples_within(self, elements):
+        """The same tile with as many samples a step, up to 4, as keep a thread at so many features and 64 products."""
         threads = 32 * self.num_warps
         features = self.positions * self.channels
-        fit = min(elements * threads // features, 64 * threads // (features * self.classes), most)
+        fit = min(elements * threads // features, 64 * threads // (features * self.classes), 4)
         return replace(self, samples=max(fit, 1))
 
 
