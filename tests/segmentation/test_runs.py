@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import time
+from contextlib import contextmanager
 from importlib.metadata import version
 
 import pytest
@@ -22,15 +23,22 @@ def hold(folder):
         time.sleep(60)
 
 
-@pytest.fixture
-def holder(tmp_path):
-    """The process id of another process that writes to `tmp_path`."""
-    child = in_child(hold, tmp_path)
-    while not (tmp_path / "held").exists():
+@contextmanager
+def holding(hold, folder):
+    """The id of a process that holds the folder within the context and is killed at its end."""
+    child = in_child(hold, folder)
+    while not (folder / "held").exists():
         time.sleep(0.01)
     yield child
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
+
+
+@pytest.fixture
+def holder(tmp_path):
+    """The process id of another process that writes to `tmp_path`."""
+    with holding(hold, tmp_path) as child:
+        yield child
 
 
 def test_a_folder_in_use_is_refused_with_the_process_that_uses_it(tmp_path, holder):
@@ -39,11 +47,8 @@ def test_a_folder_in_use_is_refused_with_the_process_that_uses_it(tmp_path, hold
 
 
 def test_the_lock_of_a_killed_process_does_not_stay(tmp_path):
-    child = in_child(hold, tmp_path)
-    while not (tmp_path / "held").exists():
-        time.sleep(0.01)
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
+    with holding(hold, tmp_path):
+        pass
     with open_run(tmp_path):
         pass
 
@@ -57,11 +62,8 @@ def hold_with_a_worker(folder):
 
 
 def test_a_worker_that_outlives_a_killed_process_does_not_hold_its_lock(tmp_path):
-    child = in_child(hold_with_a_worker, tmp_path)
-    while not (tmp_path / "held").exists():
-        time.sleep(0.01)
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
+    with holding(hold_with_a_worker, tmp_path):
+        pass
     try:
         with open_run(tmp_path):
             pass
