@@ -1,5 +1,7 @@
 """The ruler: how fast this device copies memory, and how many bytes a head cannot avoid moving."""
 
+from functools import partial
+
 import torch
 
 from benchmarks import timing
@@ -21,7 +23,8 @@ def copy_gbps(device, rounds=25):
         target.copy_(source)
         return begin, mark()
 
-    taken = timing.interleave({"copy": step}, timing.clock_of(device), seconds=2.0, rounds=rounds)["copy"]
+    run = partial(timing.timed, step, timing.clock_of(device))
+    taken = timing.interleave({"copy": run}, seconds=2.0, rounds=rounds)["copy"]
     median = timing.quantiles([intervals[0] for intervals, _ in taken])[0]
     return round(2 * size / (median * 1e6), 1)
 

@@ -1,59 +1,53 @@
 """The rows of one case: every peer through the parity gate, then its times, memory and bandwidth."""
 
 import gc
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
-from benchmarks import bandwidth, memory, parity, peers, timing
+from benchmarks import bandwidth, parity, peers, timing
+from benchmarks.processes import RemoteRunner
+from benchmarks.runner import Runner
 
 
 @dataclass(frozen=True)
 class Effort:
-    """How long to measure: seconds and rounds per peer of a training step (a third of that for inference)."""
+    """How long to measure: seconds and rounds per peer of a training step (a third of the seconds for inference)."""
 
     seconds: float
     rounds: int
     least: int = 5
     warmup: int = 3
+    inference: bool = True
 
 
 BURST = {"cpu": 4, "cuda": 1}
 FULL = Effort(seconds=1.0, rounds=32)
-BRIEF = Effort(seconds=0.5, rounds=20)
+BRIEF = Effort(seconds=0.4, rounds=16, least=3, warmup=2)
 QUICK = Effort(seconds=0.5, rounds=12, least=3)
 
 
-def measure(case, names, device, effort, copy_gbps, on_peer=None):
+def measure(case, names, device, effort, copy_gbps, trace_path=None):
     """A row (a dict, as a results file keeps it) per peer of `names`, and {peer: {mode: Times}}, measured together.
 
-    A peer that fails the parity gate or runs out of memory keeps its row, with the error and without any figure.
-    `on_peer(peer, inputs)` is called for every peer that passed and can be trained, before the clock starts.
+    A peer that fails the parity gate or runs out of memory keeps its row, with the error and without any figure. Where
+    `trace_path(peer)` is given, every peer that passed and can be trained writes a trace there.
     """
-    head = peers.make_head(case, device)
-    inputs = peers.make_inputs(case, device)
-    torch._dynamo.reset()  # what was compiled for another case must not make this one's shapes dynamic
-    oracle = parity.nerd_oracle(head, *inputs)
-    rows, passed = {}, {}
-    for name in names:
-        peer = peers.PEERS[name](head)
-        truth = oracle if peer.is_nerd else parity.conv_oracle(peer, *inputs)
-        rows[name] = _row(case, name)
-        try:
-            rows[name]["parity"] = parity.compare(peer, truth, *inputs, case.dtype)
-            if rows[name]["parity"]["passed"]:
-                rows[name]["memory_mib"] = _memory(peer, inputs, device)
-                passed[name] = peer
-        except torch.OutOfMemoryError:
-            rows[name]["error"] = "out of memory"
-    del oracle, truth
-    gc.collect()
-    if on_peer is not None:
-        for peer in (peer for peer in passed.values() if "training" in peer.modes):
-            on_peer(peer, inputs)
-    times = _times(passed, inputs, device, effort)
+    rows = {name: _row(case, name) for name in names}
+    head, inputs = peers.make_head(case, device), peers.make_inputs(case, device)
+    with _runners(names, head, inputs) as runners:
+        _check(rows, runners, parity.oracles(head, inputs, names))
+        gc.collect()
+        passed = {name: runner for name, runner in runners.items() if rows[name]["memory_mib"] is not None}
+        for name in (name for name in passed if trace_path is not None and "training" in peers.modes_of(name)):
+            passed[name].trace(trace_path(name))
+        times = _times(passed, device, effort)
     for name, modes in times.items():
-        rows[name]["modes"] = {mode: figures(case, mode, modes[mode], copy_gbps) for mode in passed[name].modes}
+        rows[name]["modes"] = {mode: figures(case, mode, modes[mode], copy_gbps) for mode in modes}
     return list(rows.values()), times
 
 
@@ -92,34 +86,51 @@ def _row(case, name):
     }
 
 
-def _memory(peer, inputs, device):
-    """MiB above the inputs of a training step and of inference, after the first calls have set up what stays."""
-    x, grad = inputs
-
-    def training():
-        return torch.autograd.grad(peer.call(x), [x, *peer.parameters], grad)
-
-    @torch.no_grad()
-    def inference():
-        return peer.call(x)
-
-    calls = {"inference": inference, "training": training}
-    peaks = {}
-    for mode in calls.keys() & set(peer.modes):
-        calls[mode]()
-        peaks[mode] = round(memory.peak_bytes(calls[mode], device) / 2**20, 3)
-    return peaks
+@contextmanager
+def _runners(names, head, inputs):
+    """{peer: Runner}: on a CPU each in processes of its own, on CUDA in this one, on inputs whose copies rotate."""
+    with ExitStack() as stack:
+        if head.device.type == "cpu":
+            make_runner, turning = lambda *arguments: stack.enter_context(closing(RemoteRunner(*arguments))), [inputs]
+        else:
+            torch._dynamo.reset()  # what was compiled for another case must not make this one's shapes dynamic
+            make_runner, turning = Runner, timing.rotated(inputs, timing.cache_bytes(head.device))
+        yield {name: make_runner(peers.PEERS[name], head, turning) for name in names}
 
 
-def _times(passed, inputs, device, effort):
-    """{peer: {mode: Times}}: training rounds of all peers in turn, then inference rounds."""
-    clock = timing.clock_of(device)
-    turning = timing.rotated(inputs, timing.cache_bytes(device))
-    trained = {name: timing.training_step(p, turning) for name, p in passed.items() if "training" in p.modes}
-    inferred = {name: timing.inference_step(p, turning) for name, p in passed.items()}
+def _check(rows, runners, oracles):
+    """Puts every peer through the gate and on the scales, into its row; two at once where each has its own process."""
+
+    def check(name):
+        _check_one(rows[name], runners[name], oracles[name])
+
+    if all(isinstance(runner, RemoteRunner) for runner in runners.values()):
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(check, runners))
+    else:
+        for name in runners:
+            check(name)
+
+
+def _check_one(row, runner, oracle):
+    try:
+        row["parity"] = runner.verify(oracle)
+        if row["parity"]["passed"]:
+            row["memory_mib"] = runner.memory()
+    except torch.OutOfMemoryError:
+        row["error"] = "out of memory"
+    except BrokenProcessPool:
+        row["error"] = "its process ended (out of memory?)"
+
+
+def _times(runners, device, effort):
+    """{peer: {mode: Times}}: training rounds of all peers in turn, then inference rounds if the effort has them."""
     options = {"rounds": effort.rounds, "least": effort.least, "warmup": effort.warmup, "burst": BURST[device.type]}
-    modes = {name: {} for name in passed}
-    for steps, seconds in ((trained, effort.seconds), (inferred, effort.seconds / 3)):
-        for name, taken in timing.interleave(steps, clock, seconds=seconds, **options).items():
+    modes = {name: {} for name in runners}
+    for kind, seconds in {"training": effort.seconds, "inference": effort.seconds / 3}.items():
+        if kind == "inference" and not effort.inference:
+            continue
+        runs = {name: partial(runner.round, kind) for name, runner in runners.items() if kind in peers.modes_of(name)}
+        for name, taken in timing.interleave(runs, seconds=seconds, **options).items():
             modes[name] |= timing.by_mode(taken)
     return modes

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
+from benchmarks import peers
 from nerd_fast import reference
 
 # Largest error allowed, relative to the largest value of the oracle's tensor (logits, gradient of x) or to its norm
@@ -13,7 +14,7 @@ TOLERANCES = {
     "float16": {"logits": 5e-3, "grad_x": 5e-3, "grad_parameters": 2e-2},
     "bfloat16": {"logits": 2e-2, "grad_x": 2e-2, "grad_parameters": 2e-2},
 }
-CHUNK_ELEMENTS = 1 << 24  # of the features, per float64 pass of the oracle: 128 MiB
+CHUNK_ELEMENTS = 1 << 22  # of the features, per float64 pass of the oracle: 32 MiB
 
 
 @dataclass
@@ -23,6 +24,13 @@ class Oracle:
     logits: torch.Tensor
     grad_x: torch.Tensor
     grad_parameters: list
+
+
+def oracles(head, inputs, names):
+    """{peer: Oracle} of these names, one for all that compute NeRDm."""
+    makers = {True: nerd_oracle, False: conv_oracle}
+    made = {is_nerd: makers[is_nerd](head, *inputs) for is_nerd in {peers.is_nerd(name) for name in names}}
+    return {name: made[peers.is_nerd(name)] for name in names}
 
 
 def nerd_oracle(head, x, grad):
@@ -36,19 +44,21 @@ def nerd_oracle(head, x, grad):
     return _oracle(call, [classifier, *weights, *biases, bias], x, grad)
 
 
-def conv_oracle(peer, x, grad):
-    """The 1x1 convolution in float64."""
+def conv_oracle(head, x, grad):
+    """The 1x1 convolution in float64, with the head's classifier and bias rounded to x's dtype as in the peer."""
+    module = head.module
+    weight = module.classifier.view(*module.classifier.shape, *[1] * (x.dim() - 2))
 
     def call(x, weight, bias):
         s = torch.einsum("kc,bc...->bk...", weight.flatten(1), x)
         return s + bias.view(-1, *[1] * (x.dim() - 2))
 
-    return _oracle(call, peer.parameters, x, grad)
+    return _oracle(call, [weight.to(x.dtype), module.bias.to(x.dtype)], x, grad)
 
 
 def compare(peer, oracle, x, grad, dtype):
     """Errors of the peer by tensor, with `passed`. A tensor of the wrong shape or with NaN in it does not pass."""
-    if "training" not in peer.modes:
+    if "training" not in peers.modes_of(peer.name):
         with torch.no_grad():
             errors = {"logits": _error(peer.call(x), oracle.logits, _largest)}
     else:

@@ -20,11 +20,6 @@ class Peer:
     name: str
     call: Callable
     parameters: list
-    is_nerd: bool = True
-
-    @property
-    def modes(self):
-        return modes_of(self.name)
 
 
 @dataclass
@@ -76,7 +71,7 @@ def conv1x1(head):
     with torch.no_grad():
         conv.weight.copy_(head.module.classifier.view_as(conv.weight))
         conv.bias.copy_(head.module.bias)
-    return Peer("conv1x1", conv, [conv.weight, conv.bias], is_nerd=False)
+    return Peer("conv1x1", conv, [conv.weight, conv.bias])
 
 
 def paper(head):
@@ -150,6 +145,11 @@ PEERS = {
 def modes_of(name):
     """The modes that a peer is measured in: inference alone for frozen weights."""
     return ("inference",) if name == "frozen" else MODES
+
+
+def is_nerd(name):
+    """Whether a peer computes NeRDm: all but the convolution do."""
+    return name != "conv1x1"
 
 
 def check_names(names):

@@ -1,6 +1,6 @@
 """One run: what was selected, what has been measured so far. A case is measured once, for all its peers together."""
 
-from benchmarks import bandwidth, cold_start, device, heads, results, scaling, trace, training_step
+from benchmarks import bandwidth, cold_start, device, heads, results, scaling, training_step
 
 
 class Suite:
@@ -24,7 +24,7 @@ class Suite:
             selection = self.selection
             effort = selection.effort_of(case)
             rows, seconds = heads.measure(
-                case, self.wanted[case], selection.device, effort, self.copy_gbps, self._tracer(case)
+                case, self.wanted[case], selection.device, effort, self.copy_gbps, self._trace_path(case)
             )
             self.results["heads"] += rows
             self._cases[case] = {row["peer"]: row for row in rows}
@@ -60,9 +60,9 @@ class Suite:
         errors = {name: value for name, value in row["parity"].items() if name != "passed"}
         return {"device": self.results["device"], "copy_gbps": self.copy_gbps, "parity_error": errors}
 
-    def _tracer(self, case):
-        """What writes a trace of each peer of a plain case, when traces were asked for."""
+    def _trace_path(self, case):
+        """Where each peer of a plain case writes its trace, when traces were asked for."""
         folder = self.selection.trace
         if folder is None or not case.is_plain:
             return None
-        return lambda peer, inputs: trace.write(peer, inputs, folder / f"{case.workload.name}-{peer.name}.json")
+        return lambda peer: folder / f"{case.workload.name}-{peer}.json"

@@ -12,6 +12,8 @@ import torch
 
 BACKLOG_CYCLES = 4_000_000  # a GPU spins for about 2 ms while the host queues the step behind it
 L2_MULTIPLE = 3  # the rotated inputs exceed the L2 cache this many times
+SETTLE_SECONDS = 0.02  # longer than an idle OpenMP thread spins before it sleeps
+SETTLED_SECONDS = 0.2  # a round of this length hardly notices what it begins with
 
 
 @dataclass
@@ -99,27 +101,36 @@ def inference_step(peer, inputs):
     return step
 
 
-def interleave(steps, clock, *, seconds, rounds, least=5, warmup=3, burst=1):
-    """Runs every step in turn and returns {name: [(device, host) intervals of each round]}.
+def timed(step, clock, turn):
+    """The intervals (device, host) of one round of a step, and the seconds that measuring them took."""
+    begin = time.perf_counter()
+    clock.start()
+    intervals = clock.intervals(step(turn, clock.mark))
+    return intervals, time.perf_counter() - begin
 
-    At most `rounds` rounds. A step that would spend more than `seconds` sits out evenly spread rounds, but runs at
-    least `least` times. `warmup` rounds go first, uncounted; a step that has spent `seconds` on them is warm.
 
-    With a `burst` above 1 a turn is that many rounds in a row, and one uncounted before them, so that a step meets the
-    heap as it leaves it itself, as in a loop of training, and not as its neighbour has left it: whether memory comes
-    fresh from the system triples the time of a convolution on a CPU.
+def interleave(runs, *, seconds, rounds, least=5, warmup=3, burst=1):
+    """Calls every `run(turn)` of {name: run} in turn and returns {name: [intervals of each round]}.
+
+    A run returns what `timed` does. At most `rounds` rounds. One that would spend more than `seconds` sits out evenly
+    spread rounds, but runs at least `least` times. `warmup` rounds go first, uncounted; a run that has spent `seconds`
+    on them is warm.
+
+    With a `burst` above 1 a turn is that many rounds in a row, and uncounted ones for SETTLE_SECONDS come before those
+    of a run that is not slow: a peer in a process of its own then finds its data in the CPU's cache, as in a loop of
+    training, and no thread of its neighbour still spinning.
     """
-    for step in steps.values():
-        _warm_up(step, clock, seconds, warmup)
-    taken = {name: [] for name in steps}
-    spent = dict.fromkeys(steps, 0.0)
+    lasted = {name: _warm_up(run, seconds, warmup) for name, run in runs.items()}
+    taken = {name: [] for name in runs}
+    spent = dict.fromkeys(runs, 0.0)
     for turn in range(0, rounds, burst):
-        for name, step in steps.items():
-            if burst > 1 and _is_due(taken[name], spent[name], turn, seconds, rounds, least):
-                spent[name] += _timed(step, turn, clock)[1]
+        for name, run in runs.items():
+            due = _is_due(taken[name], spent[name], turn, seconds, rounds, least)
+            if due and burst > 1 and lasted[name] < SETTLED_SECONDS:
+                spent[name] += _settled(run, turn)
             for each in range(turn, min(turn + burst, rounds)):
                 if _is_due(taken[name], spent[name], each, seconds, rounds, least):
-                    intervals, took = _timed(step, each, clock)
+                    intervals, took = run(each)
                     taken[name].append(intervals)
                     spent[name] += took
     return taken
@@ -130,20 +141,22 @@ def _is_due(taken, spent, turn, seconds, rounds, least):
     return len(taken) < least * share or spent <= seconds * share
 
 
-def _timed(step, turn, clock):
-    """The intervals of one round, and the seconds that measuring them took."""
-    begin = time.perf_counter()
-    clock.start()
-    intervals = clock.intervals(step(turn, clock.mark))
-    return intervals, time.perf_counter() - begin
-
-
-def _warm_up(step, clock, seconds, rounds):
-    spent = 0.0
+def _warm_up(run, seconds, rounds):
+    """Runs that many rounds, fewer where they take longer than `seconds`; returns the seconds of the last."""
+    spent = lasted = 0.0
     for _ in range(rounds):
-        spent += _timed(step, 0, clock)[1]
         if spent > seconds:
-            return
+            break
+        lasted = run(0)[1]
+        spent += lasted
+    return lasted
+
+
+def _settled(run, turn):
+    spent = 0.0
+    while spent < SETTLE_SECONDS:
+        spent += run(turn)[1]
+    return spent
 
 
 def by_mode(taken):

@@ -1,6 +1,7 @@
 """End to end: one training step of the paper's U-Net with each head, and the largest batch that fits a smaller card."""
 
 import gc
+from functools import partial
 
 import torch
 from monai.networks.nets.basic_unet import UpCat
@@ -88,6 +89,7 @@ def measure(heads, device, effort, batch=None):
     batch = batch or (CPU_BATCH if device.type == "cpu" else WORKLOADS["wmh"].batch)
     variants = [variant for variant in VARIANTS if variant[0] in heads]
     expected = Step("conv1x1", False, batch, device)().item()
+    clock = timing.SynchronisedClock() if device.type == "cuda" else timing.WallClock()
     rows, steps, alone = [], {}, {}
     torch._dynamo.reset()
     for number, (head, whole) in enumerate(variants):
@@ -98,13 +100,12 @@ def measure(heads, device, effort, batch=None):
         if error <= LOSS_TOLERANCE:
             step.optimizer.zero_grad(set_to_none=True)  # the last step's gradients are none of this one's memory
             row["memory_mib"] = round(memory.peak_bytes(step, device) / 2**20, 2)
-            steps[number] = _timed(step)
+            steps[number] = partial(timing.timed, _timed(step), clock)
             if not whole:
-                alone[number] = _head_alone(head, step, batch, device)
-    clock = timing.SynchronisedClock() if device.type == "cuda" else timing.WallClock()
+                alone[number] = partial(timing.timed, _head_alone(head, step, batch, device), clock)
     options = {"rounds": effort.rounds, "least": effort.least, "warmup": 1}
-    times = _device_seconds(timing.interleave(steps, clock, seconds=2 * effort.seconds, **options))
-    head_times = _device_seconds(timing.interleave(alone, clock, seconds=effort.seconds, **options))
+    times = _device_seconds(timing.interleave(steps, seconds=2 * effort.seconds, **options))
+    head_times = _device_seconds(timing.interleave(alone, seconds=effort.seconds, **options))
     for number, seconds in times.items():
         _fill(rows[number], seconds, head_times.get(number))
     return rows, times

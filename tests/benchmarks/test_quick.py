@@ -14,6 +14,10 @@ def tiny(monkeypatch):
     monkeypatch.setitem(bandwidth.COPY_BYTES, "cpu", 1 << 16)
 
 
+def twice_the_logits(head):
+    return peers.Peer("fused", lambda x: 2 * head.module(x), head.parameters)
+
+
 def test_fused_conv_and_eager_are_timed_and_kept(tiny, tmp_path, capsys):
     assert quick.main(["--device", "cpu", "--out", str(tmp_path / "timings.json")]) == 0
     found = results.read(tmp_path / "timings.json")
@@ -23,7 +27,6 @@ def test_fused_conv_and_eager_are_timed_and_kept(tiny, tmp_path, capsys):
 
 
 def test_a_peer_that_fails_parity_is_an_exit_code(tiny, monkeypatch, capsys):
-    wrong = lambda head: peers.Peer("fused", lambda x: 2 * head.module(x), head.parameters)  # noqa: E731
-    monkeypatch.setitem(peers.PEERS, "fused", wrong)
+    monkeypatch.setitem(peers.PEERS, "fused", twice_the_logits)
     assert quick.main(["--device", "cpu"]) == 1
     assert "fails the parity gate" in capsys.readouterr().out

@@ -1,5 +1,6 @@
 """Peers take turns, slow ones fewer; times come from the right clock."""
 
+from functools import partial
 from itertools import pairwise
 
 import pytest
@@ -24,14 +25,14 @@ class FakeClock:
         return timing._differences(marks), None
 
 
-def step_of(clock, name, seconds, log):
+def run_of(clock, name, seconds, log):
     def step(turn, mark):
         log.append((turn, name))
         begin = mark()
         clock.now += seconds
         return begin, mark()
 
-    return step
+    return partial(timing.timed, step, clock)
 
 
 @pytest.fixture
@@ -43,24 +44,34 @@ def clock(monkeypatch):
 
 def test_peers_take_turns_within_each_round(clock):
     log = []
-    steps = {name: step_of(clock, name, 0.1, log) for name in "abc"}
-    taken = timing.interleave(steps, clock, seconds=10, rounds=4, warmup=0)
+    runs = {name: run_of(clock, name, 0.1, log) for name in "abc"}
+    taken = timing.interleave(runs, seconds=10, rounds=4, warmup=0)
     assert [name for _, name in log] == list("abc") * 4
     assert [intervals[0] for intervals, _ in taken["b"]] == pytest.approx([0.1] * 4)
 
 
-def test_a_burst_begins_with_a_round_that_is_not_counted(clock):
+def test_a_burst_begins_with_uncounted_rounds_until_it_has_settled(clock):
     log = []
-    steps = {name: step_of(clock, name, 0.1, log) for name in "ab"}
-    taken = timing.interleave(steps, clock, seconds=10, rounds=6, warmup=0, burst=4)
-    assert "".join(name for _, name in log) == "aaaaa" + "bbbbb" + "aaa" + "bbb"
+    runs = {
+        "a": run_of(clock, "a", 1.1 * timing.SETTLE_SECONDS, log),
+        "b": run_of(clock, "b", 0.6 * timing.SETTLE_SECONDS, log),
+    }
+    taken = timing.interleave(runs, seconds=10, rounds=6, warmup=0, burst=4)
+    assert "".join(name for _, name in log) == "aaaaa" + "bbbbbb" + "aaa" + "bbbb"
     assert [len(rounds) for rounds in taken.values()] == [6, 6]
+
+
+def test_a_slow_run_has_no_uncounted_rounds_but_its_warm_up(clock):
+    log = []
+    runs = {"a": run_of(clock, "a", timing.SETTLED_SECONDS, log)}
+    taken = timing.interleave(runs, seconds=10, rounds=6, warmup=1, burst=4)
+    assert len(log) - len(taken["a"]) == 1
 
 
 def test_a_slow_peer_sits_out_spread_rounds_but_runs_the_least(clock):
     log = []
-    steps = {"fast": step_of(clock, "fast", 0.01, log), "slow": step_of(clock, "slow", 3.0, log)}
-    taken = timing.interleave(steps, clock, seconds=1, rounds=40, least=5, warmup=0)
+    runs = {"fast": run_of(clock, "fast", 0.01, log), "slow": run_of(clock, "slow", 3.0, log)}
+    taken = timing.interleave(runs, seconds=1, rounds=40, least=5, warmup=0)
     assert len(taken["fast"]) == 40
     turns = [turn for turn, name in log if name == "slow"]
     assert len(turns) == 5
@@ -69,14 +80,14 @@ def test_a_slow_peer_sits_out_spread_rounds_but_runs_the_least(clock):
 
 def test_warm_up_rounds_are_not_counted(clock):
     log = []
-    taken = timing.interleave({"a": step_of(clock, "a", 0.1, log)}, clock, seconds=10, rounds=6, warmup=3)
+    taken = timing.interleave({"a": run_of(clock, "a", 0.1, log)}, seconds=10, rounds=6, warmup=3)
     assert len(log) == 9
     assert len(taken["a"]) == 6
 
 
 def test_a_slow_step_is_warm_once_it_has_spent_its_seconds(clock):
     log = []
-    taken = timing.interleave({"a": step_of(clock, "a", 3.0, log)}, clock, seconds=1, rounds=6, least=2, warmup=3)
+    taken = timing.interleave({"a": run_of(clock, "a", 3.0, log)}, seconds=1, rounds=6, least=2, warmup=3)
     assert len(log) - len(taken["a"]) == 1
 
 
@@ -124,7 +135,9 @@ def test_the_event_clock_tells_device_time_and_host_time_apart(monkeypatch):
         stream["queued"] += 8.0  # milliseconds of device work that the host does not wait for
         return begin, mark()
 
-    (device, host), *_ = timing.interleave({"a": step}, clock, seconds=1, rounds=3, warmup=0)["a"]
+    (device, host), *_ = timing.interleave({"a": partial(timing.timed, step, clock)}, seconds=1, rounds=3, warmup=0)[
+        "a"
+    ]
     assert device == pytest.approx([0.008])
     assert host[0] < 0.008
     assert slept == [timing.BACKLOG_CYCLES] * 3

@@ -1,0 +1,49 @@
+"""One peer on the inputs of its case: held against the oracle, weighed, traced and timed."""
+
+import torch
+
+from benchmarks import memory, parity, peers, timing, trace
+
+
+class Runner:
+    """`make_peer` is a value of `peers.PEERS`, `turning` the case's (x, grad) and copies of it to rotate through."""
+
+    def __init__(self, make_peer, head, turning):
+        self._peer = make_peer(head)
+        self._dtype, self._device = head.case.dtype, head.device
+        self._inputs = turning[0]
+        self._clock = timing.clock_of(head.device)
+        self._steps = {
+            "training": timing.training_step(self._peer, turning),
+            "inference": timing.inference_step(self._peer, turning),
+        }
+
+    def verify(self, oracle):
+        """The errors of the peer, as `parity.compare` tells them."""
+        return parity.compare(self._peer, oracle, *self._inputs, self._dtype)
+
+    def memory(self):
+        """MiB above the inputs of a training step and of inference, after first calls have set up what stays."""
+        x, grad = self._inputs
+
+        def training():
+            return torch.autograd.grad(self._peer.call(x), [x, *self._peer.parameters], grad)
+
+        @torch.no_grad()
+        def inference():
+            return self._peer.call(x)
+
+        calls = {"inference": inference, "training": training}
+        peaks = {}
+        for mode in calls.keys() & set(peers.modes_of(self._peer.name)):
+            calls[mode]()
+            peaks[mode] = round(memory.peak_bytes(calls[mode], self._device) / 2**20, 3)
+        return peaks
+
+    def trace(self, path):
+        """Writes a profiler trace of one training step."""
+        trace.write(self._peer, self._inputs, path)
+
+    def round(self, kind, turn):
+        """One timed "training" or "inference" step, as `timing.timed` returns it."""
+        return timing.timed(self._steps[kind], self._clock, turn)
