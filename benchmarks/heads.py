@@ -22,11 +22,11 @@ class Effort:
     rounds: int
     least: int = 5
     warmup: int = 3
-    inference: bool = True
+    kinds: tuple[str, ...] = ("training", "inference")
 
 
 BURST = {"cpu": 4, "cuda": 1}
-FULL = Effort(seconds=1.0, rounds=32)
+FULL = Effort(seconds=0.8, rounds=32, warmup=2)
 BRIEF = Effort(seconds=0.4, rounds=16, least=3, warmup=2)
 QUICK = Effort(seconds=0.5, rounds=12, least=3)
 
@@ -40,7 +40,7 @@ def measure(case, names, device, effort, copy_gbps, trace_path=None):
     rows = {name: _row(case, name) for name in names}
     head, inputs = peers.make_head(case, device), peers.make_inputs(case, device)
     with _runners(names, head, inputs) as runners:
-        _check(rows, runners, parity.oracles(head, inputs, names))
+        _check(rows, runners, parity.oracles(head, inputs, names), effort.kinds)
         gc.collect()
         passed = {name: runner for name, runner in runners.items() if rows[name]["memory_mib"] is not None}
         for name in (name for name in passed if trace_path is not None and "training" in peers.modes_of(name)):
@@ -98,11 +98,11 @@ def _runners(names, head, inputs):
         yield {name: make_runner(peers.PEERS[name], head, turning) for name in names}
 
 
-def _check(rows, runners, oracles):
+def _check(rows, runners, oracles, kinds):
     """Puts every peer through the gate and on the scales, into its row; two at once where each has its own process."""
 
     def check(name):
-        _check_one(rows[name], runners[name], oracles[name])
+        _check_one(rows[name], runners[name], oracles[name], [kind for kind in kinds if kind in peers.modes_of(name)])
 
     if all(isinstance(runner, RemoteRunner) for runner in runners.values()):
         with ThreadPoolExecutor(2) as pool:
@@ -112,11 +112,11 @@ def _check(rows, runners, oracles):
             check(name)
 
 
-def _check_one(row, runner, oracle):
+def _check_one(row, runner, oracle, kinds):
     try:
         row["parity"] = runner.verify(oracle)
         if row["parity"]["passed"]:
-            row["memory_mib"] = runner.memory()
+            row["memory_mib"] = {kind: round(runner.peak_bytes(kind) / 2**20, 3) for kind in kinds}
     except torch.OutOfMemoryError:
         row["error"] = "out of memory"
     except BrokenProcessPool:
@@ -124,12 +124,11 @@ def _check_one(row, runner, oracle):
 
 
 def _times(runners, device, effort):
-    """{peer: {mode: Times}}: training rounds of all peers in turn, then inference rounds if the effort has them."""
+    """{peer: {mode: Times}}: training rounds of all peers in turn, then inference rounds."""
     options = {"rounds": effort.rounds, "least": effort.least, "warmup": effort.warmup, "burst": BURST[device.type]}
     modes = {name: {} for name in runners}
-    for kind, seconds in {"training": effort.seconds, "inference": effort.seconds / 3}.items():
-        if kind == "inference" and not effort.inference:
-            continue
+    for kind in effort.kinds:
+        seconds = effort.seconds / 3 if kind == "inference" else effort.seconds
         runs = {name: partial(runner.round, kind) for name, runner in runners.items() if kind in peers.modes_of(name)}
         for name, taken in timing.interleave(runs, seconds=seconds, **options).items():
             modes[name] |= timing.by_mode(taken)

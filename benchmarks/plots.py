@@ -5,7 +5,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, StrMethodFormatter
 
-from benchmarks import device
+from benchmarks import device, tables
 from benchmarks.workloads import HIDDEN
 
 # One colour per peer in every plot; ours is the one that stands out.
@@ -66,8 +66,8 @@ def scaling(found):
         return None
     figure = Figure(figsize=(10, 7), layout="constrained")
     panels = figure.subplots(2, 2, sharex="col")
-    axis_names = {"batch": "batch size (160x224 positions)", "positions": "positions N (batch 14)"}
-    for column, (axis, axis_name) in enumerate(axis_names.items()):
+    titles = {row["axis"]: tables.axis_title(row) for row in rows}
+    for column, axis in enumerate(("batch", "positions")):
         for peer, marker in MARKERS.items():
             points = [row for row in rows if (row["axis"], row["peer"]) == (axis, peer)]
             x = [row["batch"] if axis == "batch" else _positions(row) for row in points]
@@ -76,7 +76,7 @@ def scaling(found):
             style = {"marker": marker, "markersize": 5, "color": COLOURS[peer], "label": peer}
             panels[0, column].plot(x, times, **style)
             panels[1, column].plot(x, memory, **style)
-        panels[1, column].set_xlabel(axis_name)
+        panels[1, column].set_xlabel(titles.get(axis, axis))
         for panel in panels[:, column]:
             _logarithmic(panel.xaxis, base=4)
             _logarithmic(panel.yaxis)

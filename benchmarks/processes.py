@@ -31,8 +31,8 @@ class RemoteRunner:
     def verify(self, oracle):
         return self._ask("check", "verify", oracle)
 
-    def memory(self):
-        return self._ask("check", "memory")
+    def peak_bytes(self, kind):
+        return self._ask("check", "peak_bytes", kind)
 
     def trace(self, path):
         return self._ask("check", "trace", path)

@@ -1,8 +1,6 @@
 """One peer on the inputs of its case: held against the oracle, weighed, traced and timed."""
 
-import torch
-
-from benchmarks import memory, parity, peers, timing, trace
+from benchmarks import memory, parity, timing, trace
 
 
 class Runner:
@@ -22,23 +20,14 @@ class Runner:
         """The errors of the peer, as `parity.compare` tells them."""
         return parity.compare(self._peer, oracle, *self._inputs, self._dtype)
 
-    def memory(self):
-        """MiB above the inputs of a training step and of inference, after first calls have set up what stays."""
-        x, grad = self._inputs
+    def peak_bytes(self, kind):
+        """Peak memory of a "training" or "inference" step above the inputs, after a first has set up what stays."""
 
-        def training():
-            return torch.autograd.grad(self._peer.call(x), [x, *self._peer.parameters], grad)
+        def step():
+            self._steps[kind](0, lambda: None)
 
-        @torch.no_grad()
-        def inference():
-            return self._peer.call(x)
-
-        calls = {"inference": inference, "training": training}
-        peaks = {}
-        for mode in calls.keys() & set(peers.modes_of(self._peer.name)):
-            calls[mode]()
-            peaks[mode] = round(memory.peak_bytes(calls[mode], self._device) / 2**20, 3)
-        return peaks
+        step()
+        return memory.peak_bytes(step, self._device)
 
     def trace(self, path):
         """Writes a profiler trace of one training step."""

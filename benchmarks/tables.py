@@ -116,7 +116,7 @@ def _scaling(rows):
     lines = []
     for along in _grouped(rows, "axis"):
         names = list(dict.fromkeys(row["peer"] for row in along))
-        lines.append(f"Training against the {along[0]['axis']}: ms and MiB, float32, contiguous, hidden 32x32")
+        lines.append(f"Training against the {axis_title(along[0])}: ms and MiB, float32, contiguous, hidden 32x32")
         lines.append(f"{'':12}" + "".join(f"{name:>22}" for name in names))
         for point in _grouped(along, "batch", "spatial"):
             at = point[0]["batch"] if along[0]["axis"] == "batch" else "x".join(map(str, point[0]["spatial"]))
@@ -128,6 +128,12 @@ def _scaling(rows):
             ]
             lines.append(f"  {at!s:10}" + "".join(cells))
     return "\n".join(lines)
+
+
+def axis_title(row):
+    """The axis of a scaling row, with the size that stays the same along it."""
+    size = "x".join(map(str, row["spatial"]))
+    return {"batch": f"batch ({size} positions)", "positions": f"positions (batch {row['batch']})"}[row["axis"]]
 
 
 def _cold_start(rows):

@@ -42,17 +42,11 @@ def process_of(ask, *arguments):
 
 def test_a_peer_is_timed_where_it_was_not_checked_nor_any_other_timed():
     with remote(telling_its_process) as one, remote(telling_its_process) as other:
-        asked = [
-            (one.memory,),
-            (one.memory,),
-            (other.memory,),
-            (one.round, "training", 0),
-            (other.round, "training", 0),
-        ]
-        processes = [process_of(*question)[0] for question in asked]
-    assert processes[0] == processes[1]
-    assert len(set(processes)) == 4
-    assert os.getpid() not in processes
+        checked = [process_of(r.peak_bytes, "training")[0] for r in (one, one, other)]
+        timed = [process_of(r.round, "training", 0)[0] for r in (one, one, other)]
+    for processes in (checked, timed):
+        assert processes[0] == processes[1]
+    assert len({*checked, *timed, os.getpid()}) == 5
 
 
 def test_a_peer_computes_with_the_threads_of_this_process():
@@ -60,7 +54,7 @@ def test_a_peer_computes_with_the_threads_of_this_process():
     torch.set_num_threads(1)
     try:
         with remote(telling_its_process) as runner:
-            assert process_of(runner.memory)[1] == 1
+            assert process_of(runner.peak_bytes, "training")[1] == 1
     finally:
         torch.set_num_threads(threads)
 
@@ -77,7 +71,7 @@ def test_a_remote_peer_computes_on_the_head_and_inputs_that_are_here():
 
 def test_no_process_outlives_its_runner():
     with remote(telling_its_process) as runner:
-        process, _ = process_of(runner.memory)
+        process, _ = process_of(runner.peak_bytes, "training")
     with pytest.raises(ProcessLookupError):
         os.kill(process, 0)
 
@@ -93,4 +87,4 @@ def test_a_peer_whose_process_is_killed_keeps_its_row_and_the_others_their_figur
 
 def test_a_broken_process_is_an_error_of_its_own():
     with remote(killed) as runner, pytest.raises(BrokenProcessPool):
-        runner.memory()
+        runner.peak_bytes("training")

@@ -39,11 +39,10 @@ def test_it_is_held_against_the_oracle_of_its_case(name):
     assert runner(peers.PEERS[name]).verify(oracle)["passed"]
 
 
-@pytest.mark.parametrize(("name", "modes"), [("fused", {"training", "inference"}), ("frozen", {"inference"})])
-def test_it_weighs_the_modes_that_the_peer_has(name, modes):
-    weighed = runner(peers.PEERS[name]).memory()
-    assert set(weighed) == modes
-    assert all(mib > 0 for mib in weighed.values())
+def test_a_step_of_training_holds_the_logits_and_the_gradients():
+    x, logits = 3 * 4 * 30, 3 * 2 * 30
+    assert runner(peers.PEERS["conv1x1"]).peak_bytes("inference") >= 4 * logits
+    assert runner(peers.PEERS["conv1x1"]).peak_bytes("training") >= 4 * (logits + x)
 
 
 @pytest.mark.parametrize(("kind", "intervals"), [("training", 2), ("inference", 1)])

@@ -44,3 +44,9 @@ def test_float16_stands_in_where_bfloat16_is_not_native(monkeypatch):
 def test_scaling_runs_the_batch_from_1_to_256():
     batches = [case.workload.batch for axis, case in scaling.points("cpu") if axis == "batch"]
     assert batches == [1, 2, 4, 8, 16, 32, 64, 128, 256]
+
+
+def test_scaling_on_a_gpu_has_the_sizes_of_wmh():
+    wmh = workloads.WORKLOADS["wmh"]
+    for axis, case in scaling.points("cuda"):
+        assert case.workload.spatial == wmh.spatial if axis == "batch" else case.workload.batch == wmh.batch
