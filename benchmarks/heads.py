@@ -26,7 +26,7 @@ class Effort:
 
 
 BURST = {"cpu": 4, "cuda": 1}
-FULL = Effort(seconds=0.8, rounds=32, warmup=2)
+FULL = Effort(seconds=0.8, rounds=32, least=4, warmup=2)
 BRIEF = Effort(seconds=0.4, rounds=16, least=3, warmup=2)
 QUICK = Effort(seconds=0.5, rounds=12, least=3)
 
@@ -99,17 +99,12 @@ def _runners(names, head, inputs):
 
 
 def _check(rows, runners, oracles, kinds):
-    """Puts every peer through the gate and on the scales, into its row; two at once where each has its own process."""
+    """Puts every peer through the gate and on the scales, into its row."""
 
     def check(name):
         _check_one(rows[name], runners[name], oracles[name], [kind for kind in kinds if kind in peers.modes_of(name)])
 
-    if all(isinstance(runner, RemoteRunner) for runner in runners.values()):
-        with ThreadPoolExecutor(2) as pool:
-            list(pool.map(check, runners))
-    else:
-        for name in runners:
-            check(name)
+    _side_by_side(check, runners)
 
 
 def _check_one(row, runner, oracle, kinds):
@@ -130,6 +125,17 @@ def _times(runners, device, effort):
     for kind in effort.kinds:
         seconds = effort.seconds / 3 if kind == "inference" else effort.seconds
         runs = {name: partial(runner.round, kind) for name, runner in runners.items() if kind in peers.modes_of(name)}
+        _side_by_side(lambda name, runs=runs: runs[name](0), {name: runners[name] for name in runs})  # compilation
         for name, taken in timing.interleave(runs, seconds=seconds, **options).items():
             modes[name] |= timing.by_mode(taken)
     return modes
+
+
+def _side_by_side(call, runners):
+    """Calls `call(name)` for every runner: two at once where each has a process of its own."""
+    if all(isinstance(runner, RemoteRunner) for runner in runners.values()):
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(call, runners))
+    else:
+        for name in runners:
+            call(name)
