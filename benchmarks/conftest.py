@@ -69,12 +69,15 @@ def step(request, suite, head, whole):
     return row, _recorded(request.node, seconds, "U-Net step")
 
 
-def pytest_terminal_summary(terminalreporter, config):
+def pytest_terminal_summary(terminalreporter, exitstatus, config):
     suite = getattr(config, "suite", None)
     if suite is None:
         return
     terminalreporter.section("benchmarks")
     terminalreporter.write_line(tables.text(suite.results))
+    if exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+        terminalreporter.write_line("no results file: the run did not reach its end")
+        return
     path = results.write(suite.results, config.suite_selection.results)
     terminalreporter.write_line(f"results: {path}")
 

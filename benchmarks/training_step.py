@@ -100,7 +100,7 @@ def measure(heads, device, effort, batch=None):
         if error <= LOSS_TOLERANCE:
             step.optimizer.zero_grad(set_to_none=True)  # the last step's gradients are none of this one's memory
             row["memory_mib"] = round(memory.peak_bytes(step, device) / 2**20, 2)
-            steps[number] = partial(timing.timed, _timed(step), clock)
+            steps[number] = partial(timing.timed, _marked(step), clock)
             if not whole:
                 alone[number] = partial(timing.timed, _head_alone(head, step, batch, device), clock)
     options = {"rounds": effort.rounds, "least": effort.least, "warmup": 1}
@@ -149,13 +149,13 @@ def _fits(head, batch, device):
     return True
 
 
-def _timed(step):
-    def timed(turn, mark):
+def _marked(step):
+    def marked(turn, mark):
         begin = mark()
         step()
         return begin, mark()
 
-    return timed
+    return marked
 
 
 def _head_alone(name, step, batch, device):

@@ -3,11 +3,13 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 
+from benchmarks import conftest, results
 from benchmarks.device import ROOT
 from benchmarks.selection import Selection
 
@@ -101,3 +103,15 @@ def test_a_quick_run_writes_results_json_and_traces_and_prints_the_table(tmp_pat
         assert bench["stats"]["median"] * 1e3 == pytest.approx(info["median_ms"], rel=1e-3)
         assert {"device", "memory_mib", "gbps", "share", "parity_error"} <= info.keys()
     assert sorted(path.name for path in (tmp_path / "traces").iterdir()) == ["single-conv1x1.json", "single-fused.json"]
+
+
+@pytest.mark.parametrize(("status", "is_written"), [("OK", True), ("TESTS_FAILED", True), ("INTERRUPTED", False)])
+def test_a_run_that_was_interrupted_leaves_the_results_of_an_earlier_one(tmp_path, status, is_written):
+    path, lines = tmp_path / "results.json", []
+    path.write_text("earlier")
+    found = results.read(Path(__file__).parent / "small.json")
+    config = SimpleNamespace(suite=SimpleNamespace(results=found), suite_selection=SimpleNamespace(results=path))
+    reporter = SimpleNamespace(section=lines.append, write_line=lines.append)
+    conftest.pytest_terminal_summary(reporter, pytest.ExitCode[status], config)
+    assert (path.read_text() != "earlier") == is_written
+    assert ("no results file" in lines[-1]) != is_written
