@@ -3,7 +3,7 @@
 import gc
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
@@ -40,7 +40,7 @@ def measure(case, names, device, effort, copy_gbps, trace_path=None):
     rows = {name: _row(case, name) for name in names}
     head, inputs = peers.make_head(case, device), peers.make_inputs(case, device)
     with _runners(names, head, inputs) as runners:
-        _check(rows, runners, parity.oracles(head, inputs, names), effort.kinds)
+        _check(rows, runners, parity.oracles(head, inputs, names), effort.kinds, device)
         gc.collect()
         passed = {name: runner for name, runner in runners.items() if rows[name]["memory_mib"] is not None}
         for name in (name for name in passed if trace_path is not None and "training" in peers.modes_of(name)):
@@ -89,33 +89,35 @@ def _row(case, name):
 @contextmanager
 def _runners(names, head, inputs):
     """{peer: Runner}: on a CPU each in processes of its own, on CUDA in this one, on inputs whose copies rotate."""
-    with ExitStack() as stack:
-        if head.device.type == "cpu":
-            make_runner, turning = lambda *arguments: stack.enter_context(closing(RemoteRunner(*arguments))), [inputs]
-        else:
-            torch._dynamo.reset()  # what was compiled for another case must not make this one's shapes dynamic
-            make_runner, turning = Runner, timing.rotated(inputs, timing.cache_bytes(head.device))
-        yield {name: make_runner(peers.PEERS[name], head, turning) for name in names}
+    if head.device.type == "cuda":
+        torch._dynamo.reset()  # what was compiled for another case must not make this one's shapes dynamic
+        turning = timing.rotated(inputs, timing.cache_bytes(head.device))
+        yield {name: Runner(peers.PEERS[name], head, turning) for name in names}
+        return
+    runners = {name: RemoteRunner(peers.PEERS[name], head, [inputs]) for name in names}
+    try:
+        yield runners
+    finally:
+        for runner in runners.values():
+            runner.close()
 
 
-def _check(rows, runners, oracles, kinds):
+def _check(rows, runners, oracles, kinds, device):
     """Puts every peer through the gate and on the scales, into its row."""
 
     def check(name):
-        _check_one(rows[name], runners[name], oracles[name], [kind for kind in kinds if kind in peers.modes_of(name)])
+        row, runner = rows[name], runners[name]
+        try:
+            row["parity"] = runner.verify(oracles[name])
+            if row["parity"]["passed"]:
+                peaks = {kind: runner.peak_bytes(kind) for kind in kinds if kind in peers.modes_of(name)}
+                row["memory_mib"] = {kind: round(peak / 2**20, 3) for kind, peak in peaks.items()}
+        except torch.OutOfMemoryError:
+            row["error"] = "out of memory"
+        except BrokenProcessPool:
+            row["error"] = "its process ended (out of memory?)"
 
-    _side_by_side(check, runners)
-
-
-def _check_one(row, runner, oracle, kinds):
-    try:
-        row["parity"] = runner.verify(oracle)
-        if row["parity"]["passed"]:
-            row["memory_mib"] = {kind: round(runner.peak_bytes(kind) / 2**20, 3) for kind in kinds}
-    except torch.OutOfMemoryError:
-        row["error"] = "out of memory"
-    except BrokenProcessPool:
-        row["error"] = "its process ended (out of memory?)"
+    _call_all([partial(check, name) for name in runners], device)
 
 
 def _times(runners, device, effort):
@@ -125,17 +127,18 @@ def _times(runners, device, effort):
     for kind in effort.kinds:
         seconds = effort.seconds / 3 if kind == "inference" else effort.seconds
         runs = {name: partial(runner.round, kind) for name, runner in runners.items() if kind in peers.modes_of(name)}
-        _side_by_side(lambda name, runs=runs: runs[name](0), {name: runners[name] for name in runs})  # compilation
+        _call_all([partial(run, 0) for run in runs.values()], device)  # processes start, compiled peers compile
         for name, taken in timing.interleave(runs, seconds=seconds, **options).items():
             modes[name] |= timing.by_mode(taken)
     return modes
 
 
-def _side_by_side(call, runners):
-    """Calls `call(name)` for every runner: two at once where each has a process of its own."""
-    if all(isinstance(runner, RemoteRunner) for runner in runners.values()):
-        with ThreadPoolExecutor(2) as pool:
-            list(pool.map(call, runners))
-    else:
-        for name in runners:
-            call(name)
+def _call_all(calls, device):
+    """Makes every call: on a CPU, where each peer has processes of its own, two at once."""
+    if device.type == "cuda":
+        for call in calls:
+            call()
+        return
+    with ThreadPoolExecutor(2) as pool:
+        for done in [pool.submit(call) for call in calls]:
+            done.result()
