@@ -22,17 +22,17 @@ class Runner:
 
     def peak_bytes(self, kind):
         """Peak memory of a "training" or "inference" step above the inputs, after a first has set up what stays."""
-
-        def step():
-            self._steps[kind](0, lambda: None)
-
+        step = self._untimed(kind)
         step()
         return memory.peak_bytes(step, self._device)
 
     def trace(self, path):
         """Writes a profiler trace of one training step."""
-        trace.write(self._peer, self._inputs, path)
+        trace.write(self._untimed("training"), self._device, path)
 
     def round(self, kind, turn):
         """One timed "training" or "inference" step, as `timing.timed` returns it."""
         return timing.timed(self._steps[kind], self._clock, turn)
+
+    def _untimed(self, kind):
+        return lambda: self._steps[kind](0, lambda: None)

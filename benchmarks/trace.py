@@ -4,18 +4,13 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 
-def write(peer, inputs, path):
+def write(step, device, path):
     """Runs a step to warm up and a traced one, and writes the trace as JSON."""
-    x, grad = inputs
-
-    def step():
-        torch.autograd.grad(peer.call(x), [x, *peer.parameters], grad)
-
     step()
-    activities = [ProfilerActivity.CPU, *[ProfilerActivity.CUDA] * x.is_cuda]
+    activities = [ProfilerActivity.CPU, *[ProfilerActivity.CUDA] * (device.type == "cuda")]
     with profile(activities=activities, record_shapes=True, profile_memory=True) as profiler:
         step()
-        if x.is_cuda:
+        if device.type == "cuda":
             torch.cuda.synchronize()
     path.parent.mkdir(parents=True, exist_ok=True)
     profiler.export_chrome_trace(str(path))
