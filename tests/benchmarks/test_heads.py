@@ -5,15 +5,15 @@ import torch
 
 from benchmarks import heads, peers, tables
 from benchmarks.workloads import Case, Workload
+from tests.benchmarks.tiny import CASE, CPU
 
-CASE = Case(Workload("tiny", 3, 4, 2, (6, 5), "a test"), "float32", "contiguous", (8,))
 EFFORT = heads.Effort(seconds=0.01, rounds=4, least=2)
 
 
 def measured(monkeypatch, plant=None, case=CASE, names=("conv1x1", "reference", "fused", "frozen")):
     if plant is not None:
         monkeypatch.setitem(peers.PEERS, "fused", plant)
-    rows, times = heads.measure(case, names, torch.device("cpu"), EFFORT, copy_gbps=10.0)
+    rows, times = heads.measure(case, names, CPU, EFFORT, copy_gbps=10.0)
     return {row["peer"]: row for row in rows}, times
 
 
@@ -58,7 +58,7 @@ def test_every_uncompiled_peer_passes_and_has_its_figures(monkeypatch, dtype, la
 @pytest.mark.slow
 def test_the_compiled_peers_pass():
     names = ("compiled", "compiled-folded")
-    rows, _ = heads.measure(CASE, names, torch.device("cpu"), EFFORT, copy_gbps=10.0)
+    rows, _ = heads.measure(CASE, names, CPU, EFFORT, copy_gbps=10.0)
     assert all(row["parity"]["passed"] and "training" in row["modes"] for row in rows)
 
 

@@ -10,10 +10,7 @@ import torch
 
 from benchmarks import heads, parity, peers
 from benchmarks.processes import RemoteRunner
-from benchmarks.workloads import Case, Workload
-
-CPU = torch.device("cpu")
-CASE = Case(Workload("tiny", 3, 4, 2, (6, 5), "a test"), "float32", "contiguous", (8,))
+from tests.benchmarks.tiny import CASE, CPU
 
 
 def telling_its_process(head):

@@ -3,14 +3,10 @@
 import json
 
 import pytest
-import torch
 
 from benchmarks import parity, peers, timing
 from benchmarks.runner import Runner
-from benchmarks.workloads import Case, Workload
-
-CPU = torch.device("cpu")
-CASE = Case(Workload("tiny", 3, 4, 2, (6, 5), "a test"), "float32", "contiguous", (8,))
+from tests.benchmarks.tiny import CASE, CPU
 
 
 def seeing(seen):
