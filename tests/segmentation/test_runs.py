@@ -48,7 +48,7 @@ def test_a_folder_in_use_is_refused_with_the_process_that_uses_it(tmp_path, hold
 
 def test_the_lock_of_a_killed_process_does_not_stay(tmp_path):
     with holding(hold, tmp_path):
-        pass
+        pass  # killed as soon as it holds the folder
     with open_run(tmp_path):
         pass
 
@@ -63,7 +63,7 @@ def hold_with_a_worker(folder):
 
 def test_a_worker_that_outlives_a_killed_process_does_not_hold_its_lock(tmp_path):
     with holding(hold_with_a_worker, tmp_path):
-        pass
+        pass  # killed as soon as it holds the folder
     try:
         with open_run(tmp_path):
             pass
