@@ -26,8 +26,8 @@ class Effort:
 
 
 BURST = {"cpu": 4, "cuda": 1}
-FULL = Effort(seconds=0.8, rounds=32, least=4, warmup=2)
-BRIEF = Effort(seconds=0.4, rounds=16, least=3, warmup=2)
+FULL = Effort(seconds=1.6, rounds=64, least=4, warmup=1)
+BRIEF = Effort(seconds=0.5, rounds=20, least=3, warmup=1)
 QUICK = Effort(seconds=0.5, rounds=12, least=3)
 
 
@@ -59,6 +59,7 @@ def figures(case, mode, times, copy_gbps):
         "median_ms": median,
         "q20_ms": low,
         "q80_ms": high,
+        "uncertainty": round(timing.uncertainty(times.device), 4),
         "rounds": len(times.device),
         "host_ms": timing.quantiles(times.host)[0] if times.host else None,
         "gbps": round(gbps, 2),

@@ -38,7 +38,7 @@ class Suite:
     def step(self, head, whole):
         """The row of a U-Net step and its times in seconds, all steps measured when the first is asked for."""
         if self._steps is None:
-            rows, times = training_step.measure(self.selection.peers, self.selection.device, heads.FULL)
+            rows, times = training_step.measure(self.selection.peers, self.selection.device)
             self.results["steps"] += rows
             self._steps = {(r["head"], r["whole_compiled"]): (r, times.get(n)) for n, r in enumerate(rows)}
         return self._steps[head, whole]

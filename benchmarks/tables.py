@@ -3,8 +3,8 @@
 from benchmarks import device, workloads
 
 COLUMNS = (
-    ("inference", 9), ("forward", 9), ("backward", 9), ("training", 9), ("20-80 %", 8), ("host", 7), ("GB/s", 7),
-    ("copy", 6), ("MiB", 9), ("t/conv", 7), ("t/fused", 8), ("m/conv", 7), ("parity", 8),
+    ("inference", 9), ("forward", 9), ("backward", 9), ("training", 9), ("20-80 %", 8), ("±", 7), ("host", 7),
+    ("GB/s", 7), ("copy", 6), ("MiB", 9), ("t/conv", 7), ("t/fused", 8), ("m/conv", 7), ("parity", 8),
 )  # fmt: skip
 
 
@@ -16,10 +16,11 @@ def text(results):
         versions = f"driver {info['driver']}, CUDA {info['cuda']}, {versions}"
     parts = [
         f"{device.title(info)}; {versions}; copy {results['copy_gbps']} GB/s",
-        "Times in ms, medians; 20-80 %: spread of training over its median; host: host time of a training call\n"
-        "(CUDA); GB/s: necessary bytes of training over its time; copy: share of the copy bandwidth; MiB: peak of\n"
-        "training above the inputs; t/conv, t/fused, m/conv: time and memory over those of conv1x1 and of fused;\n"
-        "parity: largest relative error against the float64 oracle. For frozen, inference stands for training.",
+        "Times in ms, medians; 20-80 %: spread of training over its median; ±: half the 95 % confidence interval of\n"
+        "that median over it; host: host time of a training call (CUDA); GB/s: necessary bytes of training over its\n"
+        "time; copy: share of the copy bandwidth; MiB: peak of training above the inputs; t/conv, t/fused, m/conv:\n"
+        "time and memory over those of conv1x1 and of fused; parity: largest relative error against the float64\n"
+        "oracle. For frozen, inference stands for training.",
     ]
     parts += [_workload_table(rows) for rows in _grouped(results["heads"], "workload")]
     sections = (("steps", _steps), ("limits", _limits), ("scaling", _scaling), ("cold_start", _cold_start))
@@ -60,7 +61,7 @@ def _cells(row, peers):
     cells = {mode: _milliseconds(figures["median_ms"]) for mode, figures in row["modes"].items()}
     mode = "training" if "training" in row["modes"] else "inference"
     figures = row["modes"][mode]
-    cells["20-80 %"] = f"{(figures['q80_ms'] - figures['q20_ms']) / figures['median_ms']:.0%}"
+    cells["20-80 %"], cells["±"] = _spread(figures)
     cells["host"] = "" if figures["host_ms"] is None else _milliseconds(figures["host_ms"])
     cells |= {"GB/s": f"{figures['gbps']:.1f}", "copy": f"{figures['share']:.0%}"}
     cells["MiB"] = f"{row['memory_mib'][mode]:.1f}"
@@ -68,6 +69,11 @@ def _cells(row, peers):
         cells[column] = ratio(row, peers.get(peer), mode, "time")
     cells["m/conv"] = ratio(row, peers.get("conv1x1"), mode, "memory")
     return cells
+
+
+def _spread(figures):
+    """The distance of the 20 and 80 % quantiles, and the uncertainty of the median, both over the median."""
+    return f"{(figures['q80_ms'] - figures['q20_ms']) / figures['median_ms']:.0%}", f"{figures['uncertainty']:.1%}"
 
 
 def ratio(row, other, mode, of):
@@ -86,22 +92,23 @@ def _steps(rows):
     lines = [
         f"Training step of the U-Net (filters 16 to 256, forward, loss, backward, Adam), {first['workload']}, "
         f"batch {first['batch']}" + (f"; cut to fit a CPU: {first['cut']}" if first["cut"] else ""),
-        f"{'':32}{'ms':>10}{'20-80 %':>9}{'images/s':>10}{'MiB':>10}{'head share':>12}{'t/conv':>8}{'m/conv':>8}",
+        f"{'':32}{'ms':>10}{'20-80 %':>9}{'±':>7}{'images/s':>10}{'MiB':>10}{'head share':>12}"
+        f"{'t/conv':>8}{'m/conv':>8}",
     ]
     for row in rows:
         name = row["head"] + (", whole step compiled" if row["whole_compiled"] else "")
         if not row["parity"]["passed"]:
             lines.append(f"  {name:30}first loss off by {row['parity']['first_loss']:.1e}, no figures")
             continue
-        spread = (row["q80_ms"] - row["q20_ms"]) / row["median_ms"]
+        spread, uncertainty = _spread(row)
         share = "" if row["head_share"] is None else f"{row['head_share']:.1%}"
         floor = next((r for r in rows if (r["head"], r["whole_compiled"]) == ("conv1x1", row["whole_compiled"])), None)
         ratios = [
             f"{row[key] / floor[key]:8.3f}" if floor and floor[key] else "" for key in ("median_ms", "memory_mib")
         ]
         lines.append(
-            f"  {name:30}{row['median_ms']:10.1f}{spread:9.0%}{row['images_per_s']:10.1f}{row['memory_mib']:10.1f}"
-            f"{share:>12}{''.join(ratios)}"
+            f"  {name:30}{row['median_ms']:10.1f}{spread:>9}{uncertainty:>7}{row['images_per_s']:10.1f}"
+            f"{row['memory_mib']:10.1f}{share:>12}{''.join(ratios)}"
         )
     return "\n".join(lines)
 

@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from benchmarks import memory, timing
+from benchmarks.heads import Effort
 from benchmarks.peers import Peer, arguments_of
 from benchmarks.workloads import WORKLOADS
 from nerd_fast import NeRDm, reference
@@ -30,6 +31,7 @@ VARIANTS = (
 CAPS_GIB = (11, 24)  # RTX 2080 Ti, RTX 4090
 CPU_BATCH = 2
 LOSS_TOLERANCE = 1e-4
+EFFORT = Effort(seconds=0.8, rounds=32, least=4, warmup=1)
 GIB = 1 << 30
 
 
@@ -81,7 +83,7 @@ class Step:
         return binary_cross_entropy_with_logits(self.network(images), labels)
 
 
-def measure(heads, device, effort, batch=None):
+def measure(heads, device, effort=EFFORT, batch=None):
     """A row per variant whose head is in `heads`, and {row number: times in seconds}, measured in turn.
 
     The gate: a fresh NeRD head is the convolution, so that every first loss equals that of conv1x1.
@@ -103,7 +105,7 @@ def measure(heads, device, effort, batch=None):
             steps[number] = partial(timing.timed, _marked(step), clock)
             if not whole:
                 alone[number] = partial(timing.timed, _head_alone(head, step, batch, device), clock)
-    options = {"rounds": effort.rounds, "least": effort.least, "warmup": 1}
+    options = {"rounds": effort.rounds, "least": effort.least, "warmup": effort.warmup}
     times = _device_seconds(timing.interleave(steps, seconds=2 * effort.seconds, **options))
     head_times = _device_seconds(timing.interleave(alone, seconds=effort.seconds, **options))
     for number, seconds in times.items():
@@ -190,8 +192,8 @@ def _row(head, whole, batch, error):
 
 def _fill(row, seconds, head_seconds):
     median, low, high = timing.quantiles(seconds)
-    row |= {"median_ms": median, "q20_ms": low, "q80_ms": high, "rounds": len(seconds)}
-    row["images_per_s"] = round(row["batch"] / (median / 1e3), 2)
+    row |= {"median_ms": median, "q20_ms": low, "q80_ms": high, "uncertainty": round(timing.uncertainty(seconds), 4)}
+    row |= {"rounds": len(seconds), "images_per_s": round(row["batch"] / (median / 1e3), 2)}
     if head_seconds:
         row["head_ms"] = timing.quantiles(head_seconds)[0]
         row["head_share"] = round(row["head_ms"] / median, 4)

@@ -60,7 +60,7 @@ CPU_CUTS = {
     "large-batch": {"batch": 32},
     "large-batch-wide": {"batch": 4},
     "multi-class": {"batch": 4},
-    "volume": {"spatial": (56, 56, 56)},
+    "volume": {"spatial": (48, 48, 48)},
 }
 
 

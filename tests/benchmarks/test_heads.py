@@ -51,6 +51,7 @@ def test_every_uncompiled_peer_passes_and_has_its_figures(monkeypatch, dtype, la
         assert set(row["modes"]) == set(peers.modes_of(name))
         for mode, figures in row["modes"].items():
             assert figures["q20_ms"] <= figures["median_ms"] <= figures["q80_ms"]
+            assert figures["uncertainty"] >= 0
             assert figures["rounds"] == len(times[name][mode].device) >= EFFORT.least
             assert row["memory_mib"]["inference" if mode == "inference" else "training"] > 0
 

@@ -33,6 +33,15 @@ def test_ratios_are_to_conv1x1_and_to_fused():
     assert lines["fused"].count("1.00") == 1
 
 
+def test_rows_and_steps_tell_their_spread_and_the_uncertainty_of_their_median():
+    found = results.read(SMALL)
+    row, step = found["heads"][0], found["steps"][0]
+    row["modes"]["training"] |= {"median_ms": 10.0, "q20_ms": 9.0, "q80_ms": 12.0, "uncertainty": 0.034}
+    step |= {"median_ms": 10.0, "q20_ms": 9.0, "q80_ms": 12.0, "uncertainty": 0.034}
+    for line in (tables._workload_table([row]).splitlines()[-1], tables._steps([step]).splitlines()[-1]):
+        assert "30%   3.4%" in line
+
+
 def test_a_step_that_fails_its_gate_tells_the_error_and_no_time():
     steps = results.read(SMALL)["steps"]
     steps[1] |= {"parity": {"first_loss": 0.5, "passed": False}, "median_ms": None}

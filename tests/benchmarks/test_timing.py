@@ -1,5 +1,8 @@
 """Peers take turns, slow ones fewer; times come from the right clock."""
 
+import math
+import random
+import statistics
 from functools import partial
 from itertools import pairwise
 
@@ -101,6 +104,26 @@ def test_training_is_forward_plus_backward():
 
 def test_quantiles_are_in_milliseconds():
     assert timing.quantiles([0.001 * n for n in range(1, 12)]) == pytest.approx([6, 3, 9])
+
+
+def test_the_uncertainty_of_a_median_lies_between_two_of_the_ordered_times():
+    times = [0.01 * n for n in range(92, 109)]  # 17 times, median 1; P(Bin(17, 1/2) <= 4) = 0.0245
+    assert timing.uncertainty(times) == pytest.approx(0.04)
+    assert timing.uncertainty(times[::-1]) == pytest.approx(0.04)
+
+
+def test_the_uncertainty_of_four_times_is_their_range():
+    assert timing.uncertainty([1.1, 1.0, 0.9, 1.0]) == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("rounds", [6, 20, 64])
+def test_two_runs_differ_by_less_than_their_uncertainties_19_times_in_20(rounds):
+    draw = random.Random(0).lognormvariate
+    runs = [[draw(0, 0.1) for _ in range(rounds)] for _ in range(1000)]
+    medians, uncertain = map(statistics.median, runs), map(timing.uncertainty, runs)
+    told = list(zip(medians, uncertain, strict=True))
+    within = [abs(a / b - 1) < math.hypot(u, v) for (a, u), (b, v) in zip(told[::2], told[1::2], strict=True)]
+    assert sum(within) >= 0.95 * len(within)
 
 
 def test_rotated_inputs_exceed_the_cache_three_times_and_equal_the_first():

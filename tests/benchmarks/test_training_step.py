@@ -28,6 +28,7 @@ def test_every_head_has_its_figures(tiny):
         assert row["parity"]["passed"]
         assert row["images_per_s"] == pytest.approx(2000 / row["median_ms"], rel=1e-2)
         assert row["memory_mib"] > 0
+        assert row["uncertainty"] >= 0
         assert row["head_share"] == pytest.approx(row["head_ms"] / row["median_ms"], rel=1e-2)
     assert rows["fused"]["cut"] == "batch 14 -> 2"
 
