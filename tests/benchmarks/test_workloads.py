@@ -18,15 +18,21 @@ def test_a_cpu_runs_what_fits_and_says_what_was_cut():
         workload = workloads.workload_on(name, "cpu")
         assert workload.elements <= 18.4e6
         assert bool(workload.cut) == (workload.elements != workloads.WORKLOADS[name].elements)
-    assert workloads.workload_on("large-batch", "cpu").cut == "batch 128 -> 32"
+    assert workloads.workload_on("large-batch", "cpu").cut == "batch 128 -> 32, float32 and contiguous alone"
 
 
-@pytest.mark.parametrize("device", ["cpu", "cuda"])
-def test_every_workload_has_two_dtypes_and_two_layouts_and_two_have_wide_calibrators(device):
-    cases = workloads.cases(EVERYTHING, device)
+def test_every_workload_has_two_dtypes_and_two_layouts_and_two_have_wide_calibrators():
+    cases = workloads.cases(EVERYTHING, "cuda")
     assert len(cases) == len(EVERYTHING) * 4 + 2
     assert {case.workload.name for case in cases if case.hidden == (64, 64)} == {"wmh", "large-batch"}
     assert len({str(case) for case in cases}) == len(cases)
+
+
+@pytest.mark.parametrize("name", EVERYTHING)
+def test_a_cpu_runs_the_large_batches_in_their_plain_case_alone_and_says_so(name):
+    large = name in ("large-batch", "large-batch-wide")
+    assert (len(workloads.cases([name], "cpu")) == 1) == large
+    assert ("float32 and contiguous alone" in workloads.workload_on(name, "cpu").cut) == large
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
