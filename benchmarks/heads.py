@@ -26,8 +26,8 @@ class Effort:
 
 
 BURST = {"cpu": 4, "cuda": 1}
-FULL = Effort(seconds=1.6, rounds=64, least=4, warmup=1)
-BRIEF = Effort(seconds=0.5, rounds=20, least=3, warmup=1)
+FULL = Effort(seconds=1.2, rounds=48, least=4, warmup=1)
+BRIEF = Effort(seconds=0.4, rounds=16, least=3, warmup=1)
 QUICK = Effort(seconds=0.5, rounds=12, least=3)
 
 
