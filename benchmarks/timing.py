@@ -5,6 +5,7 @@ with the host's own time of the call beside it.
 """
 
 import math
+import random
 import statistics
 import time
 from dataclasses import dataclass
@@ -114,6 +115,9 @@ def timed(step, clock, turn):
 def interleave(runs, *, seconds, rounds, least=5, warmup=3, burst=1):
     """Calls every `run(turn)` of {name: run} in turn and returns {name: [intervals of each round]}.
 
+    The order is drawn anew for every turn, from the same seed: what a run finds in the caches and in the system's free
+    memory is what the run before it has left there.
+
     A run returns what `timed` does. At most `rounds` rounds. One that would spend more than `seconds` sits out evenly
     spread rounds, but runs at least `least` times. `warmup` rounds go first, uncounted; a run that has spent `seconds`
     on them is warm.
@@ -125,8 +129,9 @@ def interleave(runs, *, seconds, rounds, least=5, warmup=3, burst=1):
     lasted = {name: _warm_up(run, seconds, warmup) for name, run in runs.items()}
     taken = {name: [] for name in runs}
     spent = dict.fromkeys(runs, 0.0)
+    draw = random.Random(0)
     for turn in range(0, rounds, burst):
-        for name, run in runs.items():
+        for name, run in draw.sample(list(runs.items()), len(runs)):
             due = _is_due(taken[name], spent[name], turn, seconds, rounds, least)
             if due and burst > 1 and lasted[name] < SETTLED_SECONDS:
                 spent[name] += _settled(run, turn)
