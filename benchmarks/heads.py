@@ -26,7 +26,7 @@ class Effort:
 
 
 BURST = {"cpu": 4, "cuda": 1}
-FULL = Effort(seconds=1.2, rounds=48, least=4, warmup=1)
+FULL = Effort(seconds=1.0, rounds=40, least=4, warmup=1)
 BRIEF = Effort(seconds=0.4, rounds=16, least=3, warmup=1)
 QUICK = Effort(seconds=0.5, rounds=12, least=3)
 
