@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import LogLocator, StrMethodFormatter
 
 from benchmarks import device, tables
@@ -47,7 +48,8 @@ def training(found):
         ratios = [_ratio(milliseconds, workload, peer) for workload in workloads]
         bars = axes.bar(at, ratios, width * 0.92, label=peer, color=COLOURS[peer])
         if peer == "fused":
-            axes.bar_label(bars, fmt="%.2f", fontsize=8, padding=2)
+            outline = withStroke(linewidth=2.5, foreground="white")  # readable over a neighbour's bar
+            axes.bar_label(bars, fmt="%.2f", fontsize=8, padding=2, path_effects=[outline])
     axes.axhline(1, color="#555555", linewidth=0.8, linestyle="--")
     _logarithmic(axes.yaxis, subs=(1, 2, 5))
     axes.set_xticks(range(len(workloads)), workloads)

@@ -158,11 +158,13 @@ def _plain(rows, workload):
 
 
 def _time(row):
-    return _training(row) if row is None or not row["modes"] else f"{row['modes']['training']['median_ms']:.3g}"
-
-
-def _training(row):
-    return "" if row is None else row["error"] or "fails parity"
+    """Milliseconds of training to three digits, or why there are none."""
+    if row is None:
+        return ""
+    if not row["modes"]:
+        return row["error"] or "fails parity"
+    median = row["modes"]["training"]["median_ms"]
+    return f"{median:.0f}" if median >= 1000 else f"{median:.3g}"
 
 
 def _over(peers, one, other):

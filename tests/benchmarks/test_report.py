@@ -42,6 +42,11 @@ def test_table_and_plots_are_made_and_the_rest_is_kept(place):
         assert (folder / f"a-cpu-{plot}.png").read_bytes().startswith(PNG)
 
 
+@pytest.mark.parametrize(("median", "told"), [(0.51234, "0.512"), (34.04, "34"), (1031.3, "1031")])
+def test_times_have_three_digits_and_no_exponent(median, told):
+    assert report._time({"modes": {"training": {"median_ms": median}}}) == told
+
+
 def test_a_device_without_a_file_reads_not_measured_yet(place):
     readme, folder = place
     (folder / "a-cpu.json").unlink()
