@@ -202,7 +202,8 @@ def uncertainty(seconds):
 
     The interval is that between two of the ordered times, whatever their distribution: how many of n independent times
     lie below the true median is binomial (n, 1/2). Of fewer than six times it is their whole range, with a confidence
-    of 94 % for five and 88 % for four. Two runs differ by less than sqrt(2) times this, 19 times in 20.
+    of 94 % for five, 88 % for four and 75 % for three. Two runs on a machine that stays as it is differ by less than
+    sqrt(2) times this, 19 times in 20.
     """
     ordered, rounds = sorted(seconds), len(seconds)
     tails = accumulate(math.comb(rounds, below) for below in range(rounds))
