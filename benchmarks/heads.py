@@ -53,14 +53,10 @@ def measure(case, names, device, effort, copy_gbps, trace_path=None):
 
 def figures(case, mode, times, copy_gbps):
     """The figures of one mode from its `Times`: milliseconds, GB/s of the necessary bytes, share of the copy's."""
-    median, low, high = timing.quantiles(times.device)
-    gbps = bandwidth.necessary_bytes(case, mode) / (median * 1e6)
+    summary = timing.summary(times.device)
+    gbps = bandwidth.necessary_bytes(case, mode) / (summary["median_ms"] * 1e6)
     return {
-        "median_ms": median,
-        "q20_ms": low,
-        "q80_ms": high,
-        "uncertainty": round(timing.uncertainty(times.device), 4),
-        "rounds": len(times.device),
+        **summary,
         "host_ms": timing.quantiles(times.host)[0] if times.host else None,
         "gbps": round(gbps, 2),
         "share": round(gbps / copy_gbps, 4),

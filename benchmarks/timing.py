@@ -197,6 +197,18 @@ def quantiles(seconds):
     return [round(q, 5) for q in values.quantile(torch.tensor([0.5, 0.2, 0.8], dtype=torch.float64)).tolist()]
 
 
+def summary(seconds):
+    """What a row says of its times: median and 20/80 % quantiles, the uncertainty of the median, how many there are."""
+    median, low, high = quantiles(seconds)
+    return {
+        "median_ms": median,
+        "q20_ms": low,
+        "q80_ms": high,
+        "uncertainty": round(uncertainty(seconds), 4),
+        "rounds": len(seconds),
+    }
+
+
 def uncertainty(seconds):
     """How far the median of a list of times may be off: half its 95 % confidence interval, relative to it.
 

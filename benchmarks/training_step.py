@@ -191,9 +191,8 @@ def _row(head, whole, batch, error):
 
 
 def _fill(row, seconds, head_seconds):
-    median, low, high = timing.quantiles(seconds)
-    row |= {"median_ms": median, "q20_ms": low, "q80_ms": high, "uncertainty": round(timing.uncertainty(seconds), 4)}
-    row |= {"rounds": len(seconds), "images_per_s": round(row["batch"] / (median / 1e3), 2)}
+    row |= timing.summary(seconds)
+    row["images_per_s"] = round(row["batch"] / (row["median_ms"] / 1e3), 2)
     if head_seconds:
         row["head_ms"] = timing.quantiles(head_seconds)[0]
-        row["head_share"] = round(row["head_ms"] / median, 4)
+        row["head_share"] = round(row["head_ms"] / row["median_ms"], 4)
