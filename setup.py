@@ -16,6 +16,7 @@ TRAIN = [
     "matplotlib>=3.8",
 ]
 DEV = ["pytest>=8", "pytest-benchmark>=5", "hypothesis>=6", "ruff>=0.12", "einops>=0.8"]  # einops: MONAI's transformers
+KERNELS = ["nerd_fast.kernels", *(f"nerd_fast.kernels.{name}" for name in find_packages("kernels"))]
 
 setup(
     name="nerd-fast",
@@ -26,8 +27,11 @@ setup(
     license="Apache-2.0",
     license_files=["LICENSE"],
     python_requires=">=3.11",
-    packages=[*find_packages(include=["nerd_fast", "nerd_fast.*"]), "nerd_fast.kernels"],
-    package_dir={"nerd_fast": "nerd_fast", "nerd_fast.kernels": "kernels"},
+    packages=[*find_packages(include=["nerd_fast", "nerd_fast.*"]), *KERNELS],
+    package_dir={
+        "nerd_fast": "nerd_fast",
+        **{name: name.removeprefix("nerd_fast.").replace(".", "/") for name in KERNELS},
+    },
     install_requires=CORE,
     extras_require={"train": TRAIN, "dev": [*TRAIN, *DEV], "tensorboard": ["tensorboard"]},
     entry_points={"console_scripts": ["nerd-fast = nerd_fast.cli:main"]},

@@ -13,8 +13,8 @@ from benchmarks.heads import Effort
 from benchmarks.peers import Peer, arguments_of
 from benchmarks.workloads import WORKLOADS
 from nerd_fast import NeRDm, reference
-from nerd_fast.segmentation.config import TrainConfig
-from nerd_fast.segmentation.network import build_network
+from nerd_fast.segmentation.base.config import TrainConfig
+from nerd_fast.segmentation.network.network import build_network
 
 FILTERS = [16, 32, 64, 128, 256]
 IMAGES = 2  # FLAIR and T1

@@ -8,45 +8,53 @@ from importlib import import_module
 from typing import Union, get_args, get_origin, get_type_hints
 
 from nerd_fast import __version__
-from nerd_fast.segmentation.config import require
-from nerd_fast.segmentation.errors import Interrupted, NerdFastError, UsageError
+from nerd_fast.segmentation.base.config import require
+from nerd_fast.segmentation.base.errors import Interrupted, NerdFastError, UsageError
 
 # name: (what it does, module and class of its options in segmentation, module and function)
 COMMANDS = {
     "doctor": ("versions, devices, and which backend a head would use here", None, "doctor:run"),
     "verify": (
         "check a data set before anything is trained on it",
-        "config:VerifyOptions",
-        "segmentation.commands:verify",
+        "base.config:VerifyOptions",
+        "segmentation.commands.verify:run",
     ),
     "train": (
         "train a U-Net with the 1x1 convolution or a NeRD head",
-        "config:TrainConfig",
-        "segmentation.commands:train",
+        "base.config:TrainConfig",
+        "segmentation.commands.train:run",
     ),
-    "evaluate": ("per-case and mean metrics of a run", "config:EvaluateOptions", "segmentation.commands:evaluate"),
+    "evaluate": (
+        "per-case and mean metrics of a run",
+        "base.config:EvaluateOptions",
+        "segmentation.commands.evaluate:run",
+    ),
     "predict": (
         "masks as NIfTI in the geometry of the input",
-        "config:PredictOptions",
-        "segmentation.prediction:run",
+        "base.config:PredictOptions",
+        "segmentation.commands.predict:run",
     ),
     "reproduce": (
         "the paper's tables and figures on your data",
-        "study_options:ReproduceOptions",
-        "segmentation.reproduce:run",
+        "study.options:ReproduceOptions",
+        "segmentation.study.reproduce:run",
     ),
     "diagnose": (
         "how the last features of runs depend on position",
-        "study_options:DiagnoseOptions",
-        "segmentation.diagnosis:run",
+        "study.options:DiagnoseOptions",
+        "segmentation.commands.diagnose:run",
     ),
-    "report": ("one HTML file about evaluated runs", "study_options:ReportOptions", "segmentation.report:run"),
+    "report": ("one HTML file about evaluated runs", "study.options:ReportOptions", "segmentation.commands.report:run"),
     "export": (
         "weights as safetensors, and a program that runs without this package",
-        "study_options:ExportOptions",
-        "segmentation.export:run",
+        "study.options:ExportOptions",
+        "segmentation.commands.export:run",
     ),
-    "demo": ("synthetic data, three networks, their table and figures", "config:DemoOptions", "segmentation.demo:run"),
+    "demo": (
+        "synthetic data, three networks, their table and figures",
+        "base.config:DemoOptions",
+        "segmentation.commands.demo:run",
+    ),
 }
 
 
@@ -107,7 +115,7 @@ def _parse_options(command, options_class, arguments):
         raise UsageError(f"--config: found a file that is no text ({error.reason}), expected YAML") from error
     if getattr(options, "resume", False):
         # What the run was started with is the default of what it is resumed with.
-        from nerd_fast.segmentation.runs import config_in
+        from nerd_fast.segmentation.runs.runs import config_in
 
         parser.set_defaults(asdict(config_in(options.out)))
         options = _instance(options_class, parser.parse_args(arguments))

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from nerd_fast import cli
-from nerd_fast.segmentation import errors
+from nerd_fast.segmentation.base import errors
 from tests.segmentation.runs_for_tests import command
 
 
@@ -31,7 +31,7 @@ def python(code):
     ],
 )
 def test_missing_options_are_named_before_anything_heavy_is_imported(arguments, missing, monkeypatch):
-    light = ("nerd_fast.segmentation.config", "nerd_fast.segmentation.study_options")
+    light = ("nerd_fast.segmentation.base.config", "nerd_fast.segmentation.study.options")
     load = cli.import_module
     monkeypatch.setattr(cli, "import_module", lambda name: load(name) if name in light else pytest.fail(name))
     code, _, message = command(*arguments)
@@ -137,7 +137,7 @@ def test_a_missing_package_is_named_with_what_to_install(monkeypatch):
 
 
 def parse(*arguments):
-    return cli._parse_options("train", "config:TrainConfig", ["--data", "d", "--out", "o", *map(str, arguments)])
+    return cli._parse_options("train", "base.config:TrainConfig", ["--data", "d", "--out", "o", *map(str, arguments)])
 
 
 def test_options_as_the_readme_gives_them():

@@ -24,5 +24,5 @@ def test_a_wheel_holds_the_kernels_and_no_tests(tmp_path):
     names = set(zipfile.ZipFile(next(tmp_path.glob("*.whl"))).namelist())
     kernels = {f"nerd_fast/kernels/{path.name}" for path in (source / "kernels").glob("*.py")}
     assert kernels <= names
-    assert "nerd_fast/segmentation/metrics/lesions.py" in names
+    assert "nerd_fast/segmentation/scores/metrics/lesions.py" in names
     assert not any(name.startswith(("tests/", "benchmarks/", "kernels/")) for name in names)

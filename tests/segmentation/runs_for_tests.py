@@ -9,8 +9,8 @@ from pathlib import Path
 
 import torch
 
-from nerd_fast.segmentation.config import TrainConfig
-from nerd_fast.segmentation.phantom import write_phantom
+from nerd_fast.segmentation.base.config import TrainConfig
+from nerd_fast.segmentation.data.phantom import write_phantom
 
 TINY = {"filters": [4, 4, 4, 4, 4], "size": [32, 32], "batch_size": 4, "epochs": 2, "accelerator": "cpu"}
 
@@ -90,7 +90,7 @@ def log_of(folder):
 
 def train_silently(config):
     """Train, in a process of its own, without a word."""
-    from nerd_fast.segmentation.commands import train
+    from nerd_fast.segmentation.commands.train import run as train
 
     with open(os.devnull, "w", encoding="utf-8") as nowhere:
         os.dup2(nowhere.fileno(), 1)

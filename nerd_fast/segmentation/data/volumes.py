@@ -1,0 +1,317 @@
+"""The one boundary through which images enter and masks leave: NIfTI in and out, NRRD in.
+
+Every file is read once, whole, to the end of its gzip stream: a partial read never meets the checksum, and four of
+five flipped bits would pass as voxels. Everything that can be wrong with a file becomes a DataError of one string.
+"""
+
+import contextlib
+import gzip
+import os
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Literal
+
+import nibabel as nib
+import numpy as np
+from nibabel.orientations import (
+    OrientationError,
+    apply_orientation,
+    inv_ornt_aff,
+    io_orientation,
+    ornt_transform,
+)
+from nibabel.spatialimages import HeaderDataError
+from nrrd.errors import NRRDError
+
+from nerd_fast.segmentation.base.faults import data_error
+from nerd_fast.segmentation.base.files import whole_file
+from nerd_fast.segmentation.data.headers import MAX_TAIL, MAX_VOXELS, Description, describe, suffix
+
+LABEL_TOLERANCE = 0.05
+"""Farthest a label may lie from a whole number: scaled integer labels come back as 0.9961 and 2.0000001."""
+LABEL_ROUNDING = 1e-3
+"""Farthest a label may lie from a whole number without a word: what single precision makes of one."""
+GRID_TOLERANCE = 0.01
+"""Farthest, in voxels, that the corners of two grids may lie apart and still be the same grid."""
+
+_CANONICAL = np.array([[0, 1], [1, 1], [2, 1]])
+_FAULTS = (
+    OSError,
+    EOFError,
+    ValueError,
+    TypeError,
+    OverflowError,
+    LookupError,
+    MemoryError,
+    zlib.error,
+    HeaderDataError,
+    OrientationError,
+    np.linalg.LinAlgError,
+    NRRDError,
+)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Where the voxels of a file lie, and the way back to how they were stored.
+
+    `shape` (X, Y, Z) and `affine` (4, 4; voxel index to mm, RAS+) are those of the closest canonical orientation: X
+    grows to the right of the patient, Y to the front, Z to the top. `spacing` is in mm. `orientation` takes the stored
+    axes to these (nibabel's convention), `stored_shape` is the file's, `header` its NIfTI header.
+    """
+
+    shape: tuple[int, int, int]
+    affine: np.ndarray
+    spacing: tuple[float, float, float]
+    source: Path
+    header: nib.Nifti1Header
+    orientation: np.ndarray
+    stored_shape: tuple[int, ...]
+
+    def to_canonical(self, stored: np.ndarray) -> np.ndarray:
+        """An array in the file's axes, turned to (X, Y, Z)."""
+        return apply_orientation(stored, self.orientation)
+
+    def to_stored(self, array: np.ndarray) -> np.ndarray:
+        """An array (X, Y, Z), turned to the axes and shape of the file."""
+        back = ornt_transform(_CANONICAL, self.orientation)
+        return apply_orientation(array, back).reshape(self.stored_shape)
+
+
+@dataclass(frozen=True)
+class Volume(Grid):
+    """A grid with its voxels: `data` (X, Y, Z), native byte order, closest canonical (RAS) orientation.
+
+    `allowed` says what is wrong with the file and was let pass, a sentence each.
+    """
+
+    data: np.ndarray
+    allowed: tuple[str, ...] = ()
+
+    @property
+    def grid(self) -> Grid:
+        """The grid without the voxels, to keep when the voxels may go."""
+        return Grid(**{name: getattr(self, name) for name in Grid.__dataclass_fields__})
+
+
+def read_grid(path: str | os.PathLike, *, component: int | None = None, max_voxels: int = MAX_VOXELS) -> Grid:
+    """The grid of an image from its header alone. Raises DataError as `read_volume` does, voxels aside."""
+    path = Path(path)
+    with _opened(path, max_voxels) as (description, _):
+        return _grid(path, description, component)
+
+
+def read_volume(
+    path: str | os.PathLike,
+    *,
+    component: int | None = None,
+    max_voxels: int = MAX_VOXELS,
+    nonfinite: Literal["error", "zero", "keep"] = "error",
+) -> Volume:
+    """Reads an image as float32, scaled by its slope and intercept, to the very end of the file.
+
+    `component` picks one image of a 4-D file, the last axis counting the images; without it a 4-D file must hold one.
+    `nonfinite` says what becomes of NaN and infinity: an error, zero, or kept for the caller to report.
+
+    Raises:
+        DataError: absent, damaged, truncated or lying file; data that is not one real-valued volume; NaN or infinity.
+    """
+    path = Path(path)
+    with _opened(path, max_voxels) as (description, file):
+        grid = _grid(path, description, component)
+        stored = _read_voxels(path, description, file)
+        if len(description.shape) == 4:
+            stored = stored[..., component or 0]
+        with np.errstate(over="ignore"):  # what overflows becomes infinite, and is reported as that
+            data = np.ascontiguousarray(grid.to_canonical(stored), dtype=np.float32)
+            if (description.slope, description.inter) != (1.0, 0.0):
+                data *= np.float32(description.slope)
+                data += np.float32(description.inter)
+    if nonfinite == "error":
+        check_finite(path, data)
+    zeroed = set_nonfinite_to_zero(data) if nonfinite == "zero" else 0
+    allowed = (f"{path}: {zeroed} voxels NaN or infinite are read as 0",) if zeroed else ()
+    return Volume(data=data, allowed=allowed, **grid.__dict__)
+
+
+def check_finite(source: str | os.PathLike, data: np.ndarray) -> None:
+    """Raises DataError where voxels are NaN or infinite, with their number and the first of them."""
+    finite = np.isfinite(data)
+    if finite.all():
+        return
+    first = tuple(int(i) for i in np.unravel_index(np.argmin(finite), data.shape))
+    raise data_error(
+        source,
+        found=f"{data.size - np.count_nonzero(finite)} of {data.size} voxels NaN or infinite, the first at {first}",
+        expected="finite intensities",
+        remedy="repair the file, leave the case out, or, for a channel but not for a label, use --nonfinite zero",
+    )
+
+
+def set_nonfinite_to_zero(data: np.ndarray) -> int:
+    """Sets NaN and infinity to 0 in place; returns how many there were."""
+    bad = ~np.isfinite(data)
+    data[bad] = 0
+    return int(np.count_nonzero(bad))
+
+
+def read_label(path: str | os.PathLike, values: Sequence[int] = (0, 1), *, max_voxels: int = MAX_VOXELS) -> Volume:
+    """Reads a label image as uint8 and checks that it holds none but the declared `values` (each 0 to 255).
+
+    Values within `LABEL_TOLERANCE` of a whole number are rounded to it, and `allowed` says so where they lie farther
+    from it than `LABEL_ROUNDING`.
+
+    Raises:
+        DataError: what `read_volume` raises; fractions; values outside `values`.
+    """
+    volume = read_volume(path, max_voxels=max_voxels)
+    rounded = np.rint(volume.data)
+    off = np.abs(volume.data - rounded)
+    wrong = off > LABEL_TOLERANCE
+    if wrong.any():
+        raise data_error(
+            path,
+            found=f"{np.count_nonzero(wrong)} label voxels between whole numbers, such as {volume.data[wrong][0]:.6g}",
+            expected=f"the values {tuple(values)}",
+            remedy="export the label again, or resample it by nearest neighbour",
+        )
+    unexpected = np.setdiff1d(np.unique(rounded), values)
+    if unexpected.size:
+        count = int(np.isin(rounded, unexpected).sum())
+        found = ", ".join(f"{value:g}" for value in unexpected[:8])
+        raise data_error(
+            path,
+            found=f"the label values {found} in {count} voxels",
+            expected=f"none but {tuple(values)}",
+            remedy="correct the label or declare its values",
+        )
+    count = np.count_nonzero(off > LABEL_ROUNDING)
+    allowed = (f"{path}: {count} label voxels up to {off.max():.2g} off a whole number are rounded",) if count else ()
+    return Volume(data=rounded.astype(np.uint8), allowed=allowed, **volume.grid.__dict__)
+
+
+def check_same_grid(grid: Grid, other: Grid) -> None:
+    """Raises DataError unless both grids have one shape and corners within `GRID_TOLERANCE` of a voxel.
+
+    A mismatch of the place alone, the shapes being the same, is what `--allow-geometry-mismatch` lets pass.
+    """
+    if grid.shape != other.shape:
+        raise data_error(
+            other.source,
+            found=f"shape {other.shape}",
+            expected=f"{grid.shape}, that of {grid.source}",
+            remedy="resample one onto the other",
+        )
+    corners = np.array(list(np.ndindex(2, 2, 2))) * (np.array(grid.shape) - 1)
+    apart = np.abs(
+        nib.affines.apply_affine(grid.affine, corners) - nib.affines.apply_affine(other.affine, corners)
+    ).max()
+    if apart > GRID_TOLERANCE * min(grid.spacing):
+        raise data_error(
+            other.source,
+            found=f"an affine that places the volume up to {apart:.4g} mm away from {grid.source}",
+            expected=f"the same place within {GRID_TOLERANCE * min(grid.spacing):.3g} mm",
+            remedy="resample one onto the other, correct the header, or use --allow-geometry-mismatch",
+        )
+
+
+def write_mask(path: str | os.PathLike, mask: np.ndarray, like: Grid, *, description: str | None = None) -> None:
+    """Writes a mask (X, Y, Z), values 0 to 255, as uint8 NIfTI with the orientation, shape and header codes of `like`.
+
+    The header is that of the source but for the data type, the scaling (slope 1, intercept 0) and, where a
+    `description` of up to 79 bytes is given, the field `descrip`. The file appears whole or not at all.
+
+    Raises:
+        ValueError: shape or values of the mask, or the suffix of the path, are not as above.
+        UsageError: the folder cannot be written or the disk is full.
+    """
+    path = Path(path)
+    if suffix(path) not in (".nii.gz", ".nii"):
+        raise ValueError(f"path is {path}; expected a name ending in .nii.gz or .nii")
+    mask = np.asarray(mask)
+    if mask.shape != like.shape:
+        raise ValueError(f"mask has shape {mask.shape}; expected {like.shape}, that of {like.source}")
+    with np.errstate(invalid="ignore"):  # NaN is found by the comparison
+        values = mask.astype(np.uint8)
+    if not np.array_equal(values, mask):
+        raise ValueError(f"mask of {mask.dtype} holds values that are not whole numbers from 0 to 255")
+    header = like.header.copy()
+    header.set_data_dtype(np.uint8)
+    header.set_slope_inter(1, 0)
+    header["cal_min"], header["cal_max"] = 0, 0
+    if description is not None:
+        header["descrip"] = description.encode()
+    image = (nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image)(
+        like.to_stored(values), None, header
+    )
+    content = image.to_bytes()
+    with whole_file(path) as temporary:
+        temporary.write_bytes(
+            gzip.compress(content, compresslevel=6, mtime=0) if suffix(path) == ".nii.gz" else content
+        )
+
+
+@contextlib.contextmanager
+def _opened(path: Path, max_voxels: int) -> Iterator[tuple[Description, BinaryIO]]:
+    try:
+        with open(path, "rb") as file:
+            yield describe(path, file, max_voxels), file
+    except FileNotFoundError:
+        raise data_error(
+            path,
+            found="no such file",
+            expected="an image",
+            remedy="check the folder and the names of channels and label",
+        ) from None
+    except _FAULTS as error:
+        raise data_error(
+            path,
+            found=f"{type(error).__name__} while reading ({error})",
+            expected="a whole, undamaged NIfTI or NRRD file",
+            remedy="copy, download or export it again",
+        ) from error
+
+
+def _read_voxels(path: Path, description: Description, file: BinaryIO) -> np.ndarray:
+    stream = description.stream(file)
+    content = bytearray(description.nbytes)
+    view, filled = memoryview(content), 0
+    while filled < len(content) and (count := stream.readinto(view[filled:])):
+        filled += count
+    tail = len(stream.read(MAX_TAIL + 1))
+    if filled < len(content) or tail > MAX_TAIL:
+        found = f"{filled}" if filled < len(content) else f"more than {filled + MAX_TAIL}"
+        raise data_error(
+            path,
+            found=f"{found} bytes of voxels",
+            expected=f"{description.nbytes} for shape {description.shape} of {description.dtype}",
+            remedy="the file is truncated or its header damaged: copy or download it again",
+        )
+    return np.frombuffer(content, dtype=description.dtype).reshape(description.shape, order="F")
+
+
+def _grid(path: Path, description: Description, component: int | None) -> Grid:
+    images = description.shape[3] if len(description.shape) == 4 else 1
+    if component is None and images != 1:
+        raise data_error(
+            path,
+            found=f"4-D data of shape {description.shape}",
+            expected="one volume of three dimensions (X, Y, Z)",
+            remedy="split the file into one per channel",
+        )
+    if not 0 <= (component or 0) < images:
+        raise data_error(
+            path,
+            found=f"{images} images in the file, and number {component} asked for",
+            expected=f"0 to {images - 1}",
+            remedy="check the channels of the data set",
+        )
+    stored = description.shape[:3]
+    orientation = io_orientation(description.affine)
+    affine = description.affine @ inv_ornt_aff(orientation, stored)
+    shape = tuple(stored[int(i)] for i in np.argsort(orientation[:, 0]))
+    spacing = tuple(float(s) for s in nib.affines.voxel_sizes(affine))
+    stored_shape = stored if images > 1 else description.shape
+    return Grid(shape, affine, spacing, path, description.header, orientation, stored_shape)

@@ -1,0 +1,130 @@
+"""The cases of a run, read and prepared, and what a checkpoint remembers of them."""
+
+import sys
+from dataclasses import asdict, dataclass, replace
+
+from nerd_fast.segmentation.base.errors import CheckpointError, DataError, UsageError
+from nerd_fast.segmentation.data.layouts import find_cases
+from nerd_fast.segmentation.data.slices import largest_size, prepare_case
+from nerd_fast.segmentation.data.splits import hash_files, load_split, make_split, split_of
+from nerd_fast.segmentation.runs.runs import is_first_process
+
+
+@dataclass
+class RunData:
+    """What a network was trained on, and all that is needed to prepare further cases in the same way.
+
+    `split` names the cases of train, val and test; `files` maps each file read in training, relative to the data
+    folder, to its SHA-256.
+    """
+
+    channels: list[str]
+    label: str | None
+    label_values: list[int]
+    ignore_values: list[int]
+    size: list[int]
+    axis: int | None
+    percentiles: list[float]
+    split: dict[str, list[str]]
+    files: dict[str, str]
+    nonfinite: str = "error"
+    allow_geometry_mismatch: bool = False
+
+    @classmethod
+    def of_checkpoint(cls, checkpoint, path):
+        try:
+            return cls(**checkpoint["data"])
+        except TypeError as error:
+            raise CheckpointError(
+                f"{path}: its description of the data cannot be used ({error}). Train again"
+            ) from error
+
+    @property
+    def classes(self):
+        return len(self.label_values) - 1
+
+    def read_as(self, options):
+        """These data with what `options` say of NaN and of geometry; None leaves it as the run was trained."""
+        names = ("nonfinite", "allow_geometry_mismatch")
+        asked = {name: getattr(options, name) for name in names}
+        return replace(self, **{name: value for name, value in asked.items() if value is not None})
+
+    def differences(self, other):
+        """Lines that say how these data differ from those of `other`; no line where they are the same."""
+        mine, theirs = asdict(self), asdict(other)
+        before, now = theirs.pop("files"), mine.pop("files")
+        lines = [f"{name}: {theirs[name]} -> {mine[name]}" for name in mine if mine[name] != theirs[name]]
+        lines += [f"{path} has changed" for path in sorted(before.keys() & now.keys()) if before[path] != now[path]]
+        lines += [f"{path} is gone" for path in sorted(before.keys() - now.keys())]
+        return lines + [f"{path} is new" for path in sorted(now.keys() - before.keys())]
+
+
+def find_data(options):
+    """The data set that the options name, with the label values asked for; says what was found."""
+    try:
+        dataset = find_cases(options.data, channels=options.channels, label=options.label, layout=options.layout)
+    except ValueError as error:
+        raise UsageError(f"--layout: {error}") from error
+    if options.label_values:
+        dataset = replace(dataset, label_values=tuple(options.label_values))
+    if is_first_process():
+        print(dataset.describe(), file=sys.stderr)
+    return dataset
+
+
+def find_split(dataset, path, seed):
+    """The split in the file at `path`, else the one of the data, else a new one made from the seed."""
+    if path:
+        return load_split(path, dataset.cases)
+    return split_of(dataset) or make_split(dataset.cases, seed=seed)
+
+
+def load_training(config):
+    """Read what `config` trains on: (RunData, prepared training cases, prepared validation cases).
+
+    Raises DataError for the first file that cannot be trusted, a case without label, a split without training cases.
+    """
+    dataset = find_data(config)
+    split = find_split(dataset, config.split, config.seed)
+    if not split["train"]:
+        raise DataError(f"{config.split or config.data}: the split has no training case, expected one or more")
+    cases = {part: dataset.subset(split[part]) for part in ("train", "val")}
+    size = config.size or largest_size(dataset, axis=config.axis)
+    data = RunData(
+        channels=list(dataset.channels),
+        label=dataset.label,
+        label_values=list(dataset.label_values),
+        ignore_values=list(dataset.ignore_values),
+        size=[int(length) for length in size],
+        axis=config.axis,
+        percentiles=list(config.percentiles),
+        split=split,
+        files=hash_files([*cases["train"], *cases["val"]], dataset.root),
+        nonfinite=config.nonfinite,
+        allow_geometry_mismatch=config.allow_geometry_mismatch,
+    )
+    prepared = {part: [prepare(case, data) for case in found] for part, found in cases.items()}
+    return data, prepared["train"], prepared["val"]
+
+
+def prepare(case, data, *, labelled=True):
+    """The case as the network of these data takes it; with `labelled`, a case without label is a DataError.
+
+    What is let pass (`nonfinite`, `allow_geometry_mismatch`, a label to be rounded) is said on standard error.
+    """
+    prepared = prepare_case(
+        case,
+        channels=data.channels,
+        size=tuple(data.size),
+        label=(data.label or "label") if labelled else None,
+        axis=data.axis,
+        label_values=data.label_values,
+        ignore_values=data.ignore_values,
+        percentiles=tuple(data.percentiles),
+        nonfinite=data.nonfinite,
+        allow_geometry_mismatch=data.allow_geometry_mismatch,
+    )
+    if is_first_process():
+        for sentence in prepared.allowed:
+            print(f"warning: {sentence}", file=sys.stderr)
+    return prepared

@@ -1,0 +1,191 @@
+"""What a study writes: tables, the scores as a picture, and the examples of the paper's Fig. 4 and 5."""
+
+import csv
+import io
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from nerd_fast.segmentation.base.files import whole_file
+from nerd_fast.segmentation.base.tables import Table, differences_table, results_table
+from nerd_fast.segmentation.commands.examples import KINDS, draw_example, load_networks, worst_slices
+from nerd_fast.segmentation.pictures.plots import read_curves, scores_figure
+from nerd_fast.segmentation.runs.loading import find_data
+from nerd_fast.segmentation.runs.runs import METRICS
+from nerd_fast.segmentation.scores.protocol import BASELINE, MODELS, PROTOCOLS
+from nerd_fast.segmentation.scores.statistics import compare
+from nerd_fast.segmentation.study.study import rows_of
+
+CHOICES = {
+    "loss": "loss",
+    "percentiles": "percentiles of a channel that become 0 and 1",
+    "nonfinite": "NaN and infinity in a channel",
+    "allow_geometry_mismatch": "affines that differ within a case are let pass",
+    "normalisation": "normalisation of the U-Net",
+    "dropout": "dropout",
+    "flip": "flips in training",
+    "rotate": "rotation in training, degrees",
+    "hidden_channels": "hidden layers of the calibrator",
+    "distance_scale": "scale of the boundary distances",
+    "crop_axes": "what the crop counts first",
+    "checkpoint": "weights that are tested",
+    "threshold": "threshold of the probability",
+    "flips": "averaged over flips",
+    "connectivity": "neighbours that join voxels to a lesion",
+    "label_2": "voxels of other pathology (WMH label 2)",
+    "score_in_crop": "scored inside the crop alone",
+    "precision": "precision",
+}
+"""The options that the paper leaves open, as the table of choices calls them."""
+
+
+def write_tables(folder, states, options, description):
+    """Write `table.md`, `results.csv`, `differences.csv` and `cases.csv`; returns the tables as text.
+
+    `states` maps every planned run to its `study.State`; `description` are sentences about data and protocol.
+    """
+    folder, protocol = Path(folder), PROTOCOLS[options.study]
+    documents = _documents(states)
+    results = _summaries(states, documents)
+    main = results_table("Results beside the paper's", results, protocol.metrics, paper=protocol.paper)
+    main = _with_all_of_the_paper(main, protocol)
+    main = replace(main, notes=(*main.notes, *_lost_label(documents)))
+    differences = _differences(states, documents, protocol.metrics)
+    tables = [main, *([differences] if differences.rows else []), _choices(options), _runs(states)]
+    _write(folder / "table.md", _markdown(options, description, tables))
+    _write(folder / "results.csv", main.to_csv())
+    _write(folder / "differences.csv", differences.to_csv())
+    _write(folder / "cases.csv", _cases_csv(documents))
+    return "\n".join(table.to_text() for table in tables if table.rows and table is not tables[-2])
+
+
+def _documents(states):
+    return {planned: rows_of(planned) for planned, state in states.items() if state.evaluated}
+
+
+def _summaries(states, documents):
+    results = {planned.model: [] for planned in states}
+    for planned, document in documents.items():
+        results[planned.model].append(document["summary"])
+    return results
+
+
+def _with_all_of_the_paper(table, protocol):
+    """The table with the paper's rows that no model of ours stands above at its end."""
+    rest = results_table("", {model: [] for model in protocol.paper}, protocol.metrics, paper=protocol.paper)
+    shown = {row[0] for row in table.rows}
+    return replace(table, rows=(*table.rows, *(row for row in rest.rows[1::2] if row[0] not in shown)))
+
+
+def _lost_label(documents):
+    """What the crop cut off the labels of the test scans, which every run has in common."""
+    rows = next((document["cases"] for document in documents.values()), [])
+    lost = {row["case"]: row["label_voxels_lost"] for row in rows if row["label_voxels_lost"]}
+    if lost:
+        yield f"The crop cuts {sum(lost.values())} voxels of label off {', '.join(lost)}; see `--score-in-crop`."
+
+
+def _differences(states, documents, metrics):
+    """Each head against the U-Net of the same filters, over the seeds that both have finished."""
+    rows = {}
+    for planned, document in documents.items():
+        rows.setdefault((planned.head, planned.filters), {})[planned.seed] = document["cases"]
+    found = {}
+    for (head, filters), candidate in rows.items():
+        baseline = rows.get((BASELINE, filters), {})
+        if head != BASELINE and baseline.keys() & candidate.keys():
+            name = f"{MODELS[head]} {filters} - {MODELS[BASELINE]} {filters}"
+            found[name] = {metric.key: compare(candidate, baseline, metric.key) for metric in metrics}
+    return differences_table("Differences to the U-Net of the same filters, same seed and same scan", found, metrics)
+
+
+def _choices(options):
+    chosen = asdict(options)
+    rows = [(f"`--{name.replace('_', '-')}`", text, _text(chosen[name])) for name, text in CHOICES.items()]
+    return Table("What the paper leaves open, as chosen here", ("Option", "What", "Chosen"), tuple(rows))
+
+
+def _runs(states):
+    rows = [(planned.model, str(planned.seed), str(state), *_cost(planned, state)) for planned, state in states.items()]
+    done = sum(state.evaluated for state in states.values())
+    return Table(
+        f"Runs: {done} of {len(states)} finished", ("Model", "Seed", "State", "Minutes", "Memory (MiB)"), tuple(rows)
+    )
+
+
+def _cost(planned, state):
+    """Minutes of training and the most memory it took, from the log."""
+    if not state.epochs:
+        return "", ""
+    logged = read_curves(Path(planned.folder) / METRICS)
+    return f"{logged['seconds'][1].sum() / 60:.1f}", f"{logged['peak_memory_mib'][1].max():.0f}"
+
+
+def _markdown(options, description, tables):
+    parts = [f"# {PROTOCOLS[options.study].title}", "\n".join(f"- {line}" for line in description)]
+    return "\n\n".join((*parts, *(table.to_markdown() for table in tables)))
+
+
+def _cases_csv(documents):
+    stream = io.StringIO()
+    rows = [
+        {"model": planned.model, "seed": planned.seed, **row}
+        for planned, document in documents.items()
+        for row in document["cases"]
+    ]
+    writer = csv.DictWriter(stream, list(rows[0]) if rows else ["model", "seed", "case"], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return stream.getvalue()
+
+
+def draw_figures(folder, states, options, *, again):
+    """Draw `scores.png`, `missed.png` and `over_segmented.png`; the ones that are there already only if `again`.
+
+    The last two show the test scan and slice where the regions that the U-Net missed (over-segmented) cover most
+    pixels, with every head's mask: of the first filters and the first seed of which all heads are finished.
+    """
+    names = ("scores", *KINDS)
+    paths = {name: Path(folder) / f"{name}.png" for name in names}
+    if not again and all(path.exists() for path in paths.values()):
+        return
+    if any(state.evaluated for state in states.values()):
+        protocol = PROTOCOLS[options.study]
+        results = _summaries(states, _documents(states))
+        shown = {**results, **{model: [] for model in protocol.paper if model not in results}}
+        scores_figure(paths["scores"], shown, protocol.metrics, paper=protocol.paper, title=protocol.title)
+    group = next(_complete_groups(states), None)
+    if group:
+        _draw_examples(paths, group, options)
+
+
+def _draw_examples(paths, group, options):
+    networks, data = load_networks(
+        {name: planned.folder for name, planned in group.items()},
+        checkpoint=options.checkpoint,
+        accelerator=options.accelerator,
+    )
+    cases = find_data(options).subset(data.split["test"])
+    examples = worst_slices(networks, cases, data, threshold=options.threshold, flips=options.flips)
+    for kind, example in examples.items():
+        draw_example(paths[kind], example, data.channels[0], kind)
+
+
+def _complete_groups(states):
+    groups = {}
+    for planned, state in states.items():
+        groups.setdefault((planned.seed, planned.filters), []).append((planned, state))
+    for members in groups.values():
+        if all(state.evaluated for _, state in members) and any(planned.head == BASELINE for planned, _ in members):
+            members.sort(key=lambda member: member[0].head != BASELINE)
+            yield {MODELS[planned.head]: planned for planned, _ in members}
+
+
+def _text(value):
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return " ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+
+
+def _write(path, text):
+    with whole_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")

@@ -1,0 +1,142 @@
+"""predict: masks in the geometry of the input, and a rerun that makes what is missing and nothing else."""
+
+import os
+import shutil
+import signal
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+
+from nerd_fast.segmentation.commands import predict as prediction
+from tests.segmentation.runs_for_tests import arguments, command, in_child, refused
+
+
+@pytest.fixture
+def made(monkeypatch):
+    """The cases whose masks are computed, in order."""
+    cases, mask_of = [], prediction.mask_of
+
+    def noted(network, prepared, options):
+        cases.append(prepared.name)
+        return mask_of(network, prepared, options)
+
+    monkeypatch.setattr(prediction, "mask_of", noted)
+    return cases
+
+
+def test_predict_writes_masks_in_the_geometry_of_the_input(run, data, tmp_path):
+    code, printed, _ = command("predict", "--run", run, "--input", data / "case04", "--out", tmp_path)
+    assert code == 0
+    source, mask = nib.load(data / "case04" / "FLAIR.nii.gz"), nib.load(tmp_path / "case04.nii.gz")
+    assert str(tmp_path / "case04.nii.gz") in printed
+    assert mask.shape == source.shape
+    assert mask.get_data_dtype() == np.uint8
+    np.testing.assert_array_equal(mask.affine, source.affine)
+    for code in ("sform_code", "qform_code"):
+        assert mask.header[code] == source.header[code]
+
+
+def test_predict_of_a_data_set_is_predict_of_its_cases(run, data, tmp_path):
+    assert command("predict", "--run", run, "--input", data, "--out", tmp_path, "--flips")[0] == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"case0{number}.nii.gz" for number in (1, 2, 3, 4)]
+
+
+def test_predict_takes_a_single_image_for_a_network_of_one_channel(data, tmp_path):
+    command(*arguments(data, tmp_path / "run", epochs=1, channels=["FLAIR"]))
+    words = ("predict", "--run", tmp_path / "run", "--out", tmp_path / "masks", "--input")
+    image = data / "case04" / "FLAIR.nii.gz"
+    shutil.copy(image, tmp_path / "patient.nii.gz")
+    assert command(*words, image, tmp_path / "patient.nii.gz")[0] == 0
+    masks = [nib.load(tmp_path / "masks" / name).get_fdata() for name in ("case04.nii.gz", "patient.nii.gz")]
+    np.testing.assert_array_equal(*masks)
+
+
+def test_predict_refuses_a_single_image_where_more_channels_are_read(run, data, tmp_path):
+    words = ("predict", "--run", run, "--out", tmp_path / "masks", "--input", data / "case04" / "FLAIR.nii.gz")
+    refused(2, *words, leaves=tmp_path / "masks", says=["FLAIR, T1"])
+
+
+def test_predict_refuses_two_cases_of_one_name(run, data, tmp_path):
+    words = ("predict", "--run", run, "--out", tmp_path, "--input", data / "case04", data)
+    refused(2, *words, leaves=tmp_path, says=["case04"])
+
+
+def test_a_rerun_makes_what_is_missing_and_leaves_the_rest_alone(run, data, tmp_path, made):
+    words = ("predict", "--run", run, "--input", data, "--out", tmp_path)
+    assert command(*words)[0] == 0
+    kept = (tmp_path / "case01.nii.gz").stat().st_mtime_ns
+    (tmp_path / "case02.nii.gz").unlink()
+    made.clear()
+    code, printed, _ = command(*words)
+    assert code == 0
+    assert made == ["case02"]
+    assert f"{tmp_path / 'case01.nii.gz'}: done before" in printed
+    assert (tmp_path / "case01.nii.gz").stat().st_mtime_ns == kept
+
+
+def test_a_damaged_mask_is_made_again(run, data, tmp_path, made):
+    words = ("predict", "--run", run, "--input", data / "case04", "--out", tmp_path)
+    assert command(*words)[0] == 0
+    path = tmp_path / "case04.nii.gz"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-20])
+    assert command(*words)[0] == 0
+    assert made == ["case04", "case04"]
+    assert path.read_bytes() == whole
+
+
+def other_checkpoint(run, data, words):
+    path = run / "last.ckpt"
+    checkpoint = torch.load(path, weights_only=True)
+    checkpoint["state_dict"]["network.final_conv.bias"] += 1
+    torch.save(checkpoint, path)
+    return words
+
+
+def other_threshold(run, data, words):
+    return (*words, "--threshold", "0.3")
+
+
+def other_image(run, data, words):
+    shutil.copy(data / "case03" / "FLAIR.nii.gz", data / "case04" / "FLAIR.nii.gz")
+    return words
+
+
+@pytest.mark.parametrize("change", [other_checkpoint, other_threshold, other_image])
+def test_a_mask_made_otherwise_is_no_finished_mask(run, data, tmp_path, made, change):
+    run, data = shutil.copytree(run, tmp_path / "run"), shutil.copytree(data, tmp_path / "data")
+    words = ("predict", "--run", run, "--input", data / "case04", "--out", tmp_path / "masks")
+    assert command(*words)[0] == 0
+    path = tmp_path / "masks" / "case04.nii.gz"
+    before = path.read_bytes()
+    words = change(run, data, words)
+    refused(2, *words, says=["case04.nii.gz", "--overwrite"])
+    assert path.read_bytes() == before
+    assert command(*words, "--overwrite")[0] == 0
+    assert command(*words)[0] == 0
+    assert made == ["case04", "case04"]
+
+
+def test_nothing_is_made_where_a_file_of_somebody_else_would_be_replaced(run, data, tmp_path, made):
+    shutil.copy(data / "case04" / "T1.nii.gz", tmp_path / "case04.nii.gz")
+    refused(2, "predict", "--run", run, "--input", data, "--out", tmp_path, says=["case04.nii.gz"])
+    assert made == []
+    assert [path.name for path in tmp_path.iterdir()] == ["case04.nii.gz"]
+
+
+def predict_and_be_killed(words):
+    os.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+    torch.set_num_threads(1)
+    command(*words)
+
+
+def test_a_process_killed_while_it_writes_leaves_no_mask_and_the_next_one_clears_up(run, data, tmp_path):
+    words = ("predict", "--run", run, "--input", data / "case04", "--out", tmp_path)
+    _, status = os.waitpid(in_child(predict_and_be_killed, words), 0)
+    assert os.WTERMSIG(status) == signal.SIGKILL
+    (leftover,) = tmp_path.iterdir()
+    assert leftover.name.startswith(".")
+    assert command(*words)[0] == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["case04.nii.gz"]

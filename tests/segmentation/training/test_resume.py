@@ -1,0 +1,93 @@
+"""Real runs killed with SIGKILL at random end with the weights of a run that was not, bit for bit."""
+
+import multiprocessing
+import random
+import time
+
+import pytest
+import torch
+
+from nerd_fast.segmentation.commands.train import run as train
+from nerd_fast.segmentation.runs.checkpoints import read_checkpoint, write_checkpoint
+from tests.segmentation.runs_for_tests import command, log_of, tiny_config, tiny_data, train_silently, weights_of
+
+KILLS = 12
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return tiny_data(tmp_path_factory.mktemp("resume") / "data")
+
+
+@pytest.fixture(scope="module")
+def processes():
+    """Starts processes that have torch and Lightning loaded already, but no thread running."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(
+        ["nerd_fast.segmentation.commands.train", "nerd_fast.segmentation.training.training"]
+    )
+    return context
+
+
+def config_of(data, folder):
+    return tiny_config(data, folder, head="nerdc", epochs=6, flip=True, rotate=10.0, dropout=0.1, resume=True)
+
+
+def start(processes, config):
+    process = processes.Process(target=train_silently, args=(config,))
+    process.start()
+    return process
+
+
+@pytest.mark.slow
+def test_killed_a_dozen_times_at_random_a_run_ends_bit_for_bit_the_same(data, processes, tmp_path):
+    whole = tmp_path / "whole"
+    start(processes, config_of(data, whole)).join()  # loads what processes share
+    began = time.perf_counter()
+    uninterrupted = start(processes, config_of(data, tmp_path / "again"))
+    uninterrupted.join()
+    lasted = time.perf_counter() - began
+    assert uninterrupted.exitcode == 0
+    assert weights_of(tmp_path / "again" / "last.ckpt") == weights_of(whole / "last.ckpt")
+
+    chance, kills, folders, finished = random.Random(0), 0, [], True
+    while kills < KILLS or not finished:
+        if finished:
+            folders.append(tmp_path / f"killed {len(folders)}")
+        process = start(processes, config_of(data, folders[-1]))
+        process.join(chance.uniform(0, 0.5 * lasted) if kills < KILLS else None)
+        finished = process.exitcode == 0
+        if not finished:
+            process.kill()
+            process.join()
+            kills += 1
+            if (folders[-1] / "last.ckpt").exists():
+                read_checkpoint(folders[-1] / "last.ckpt")
+    for folder in folders:
+        assert weights_of(folder / "last.ckpt") == weights_of(whole / "last.ckpt")
+        assert weights_of(folder / "best.ckpt") == weights_of(whole / "best.ckpt")
+        assert log_of(folder) == log_of(whole)
+        assert not list(folder.glob(".*.partial.*"))
+
+
+def test_a_run_of_a_version_that_knew_fewer_options_is_continued_and_evaluated(data, tmp_path):
+    train(tiny_config(data, tmp_path, epochs=1))
+    path, newer = tmp_path / "last.ckpt", ("nonfinite", "allow_geometry_mismatch")
+    checkpoint = read_checkpoint(path)
+    for name in newer:
+        del checkpoint["config"][name], checkpoint["data"][name]
+    checkpoint["environment"] = {"torch": str(torch.__version__)}
+    write_checkpoint(checkpoint, path)
+    lines = (tmp_path / "config.yaml").read_text().splitlines()
+    (tmp_path / "config.yaml").write_text("\n".join(line for line in lines if not line.startswith(newer)))
+    code, _, message = command("train", "--out", tmp_path, "--resume", "--epochs", 2, "--override")
+    assert (code, "not bit for bit" in message) == (0, False)
+    assert command("evaluate", "--run", tmp_path, "--data", data)[0] == 0
+
+
+def test_a_new_rate_counts_when_a_run_is_resumed_with_it(data, tmp_path):
+    train(tiny_config(data, tmp_path, epochs=1))
+    train(tiny_config(data, tmp_path, epochs=2, lr=0.125, weight_decay=0.5, resume=True, override=True))
+    assert [row[2] for row in log_of(tmp_path)] == ["lr", "0.001", "0.03125"]
+    group = read_checkpoint(tmp_path / "last.ckpt")["optimizer_states"][0]["param_groups"][0]
+    assert (group["initial_lr"], group["weight_decay"]) == (0.125, 0.5)
