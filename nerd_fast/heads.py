@@ -5,14 +5,12 @@ import math
 import torch
 from torch import nn
 
-from nerd_fast import arguments, functional
-from nerd_fast.distances import boundary_distances, resolve_scale
-
-ACTIVATIONS = {"relu": nn.ReLU, "leaky_relu": nn.LeakyReLU, "silu": nn.SiLU, "tanh": nn.Tanh}
+from nerd_fast import functional
+from nerd_fast.calibrated import Calibrated, check_size
 
 
-class NeRDHead(nn.Module):
-    """What NeRDm and NeRDc share: the calibrator, the options and the conversion from a convolution.
+class NeRDHead(Calibrated):
+    """What NeRDm and NeRDc share: the classes, the bias and the conversion from a convolution.
 
     in_channels C and out_channels K; spatial_dims 2 or 3; hidden_channels the widths of the calibrator's hidden
     layers; activation "relu", "leaky_relu", "silu" or "tanh"; bias adds one number per output; distance_scale
@@ -43,25 +41,25 @@ class NeRDHead(nn.Module):
         device=None,
         dtype=None,
     ):
-        super().__init__()
-        hidden_channels = tuple(hidden_channels)
-        _check_sizes(in_channels, out_channels, spatial_dims, hidden_channels)
-        arguments.check_choices(activation, backend, precision)
-        resolve_scale(distance_scale)
-        self.in_channels = in_channels
+        check_size("in_channels", in_channels)
+        check_size("out_channels", out_channels)
+        super().__init__(
+            in_channels,
+            self._outputs(in_channels, out_channels),
+            spatial_dims=spatial_dims,
+            hidden_channels=hidden_channels,
+            activation=activation,
+            distance_scale=distance_scale,
+            backend=backend,
+            precision=precision,
+            device=device,
+            dtype=dtype,
+        )
         self.out_channels = out_channels
-        self.spatial_dims = spatial_dims
-        self.hidden_channels = hidden_channels
-        self.activation = activation
-        self.distance_scale = distance_scale
-        self.backend = backend
-        self.precision = precision
-        factory = {"device": device, "dtype": dtype}
         if bias:
-            self.bias = nn.Parameter(torch.empty(out_channels, **factory))
+            self.bias = nn.Parameter(torch.empty(out_channels, device=device, dtype=dtype))
         else:
             self.register_parameter("bias", None)
-        self.calibrator = _calibrator(2 * spatial_dims, hidden_channels, self._outputs(), activation, factory)
 
     @classmethod
     def from_conv(cls, conv, **options):
@@ -92,25 +90,6 @@ class NeRDHead(nn.Module):
             head._classifier_parameter().requires_grad_(False)
         return head.train(conv.training)
 
-    def calibration(self, size, *, origin=None, extent=None):
-        """f(v) at every position of an image of `size` pixels, (outputs, *size), to look at.
-
-        For NeRDm the first C planes are 1/sigma, the others -mu/sigma; for NeRDc plane k C + c is w_kc.
-        """
-        last = self.calibrator[-1].weight
-        if len(tuple(size)) != self.spatial_dims:
-            raise ValueError(f"size: expected {self.spatial_dims} numbers, got {tuple(size)}")
-        dtype = torch.promote_types(last.dtype, torch.float32)
-        v = boundary_distances(size, self.distance_scale, origin, extent, dtype=dtype, device=last.device)
-        with torch.autocast(last.device.type, enabled=False):
-            h = v.flatten(1).T
-            for layer in self.calibrator:
-                if isinstance(layer, nn.Linear):
-                    h = nn.functional.linear(h, layer.weight.to(dtype), layer.bias.to(dtype))
-                else:
-                    h = layer(h)
-        return h.T.contiguous().view(-1, *size)  # planes, as apply_position_map reads them
-
     def position_map(self, size, *, origin=None, extent=None):
         """The head as a position-wise linear map of an image of `size` pixels: weight (K, C, *size), beta (K, *size).
 
@@ -123,27 +102,7 @@ class NeRDHead(nn.Module):
         return weight, beta
 
     def extra_repr(self):
-        return (
-            f"{self.in_channels}, {self.out_channels}, spatial_dims={self.spatial_dims}, "
-            f"hidden_channels={self.hidden_channels}, activation={self.activation!r}, "
-            f"bias={self.bias is not None}, distance_scale={self.distance_scale!r}, backend={self.backend!r}, "
-            f"precision={self.precision!r}"
-        )
-
-    def _linears(self):
-        """The calibrator's parameters as the functional interface takes them: weights, biases."""
-        layers = list(self.calibrator)[::2]  # slicing the Sequential itself would build a module at every call
-        return [layer.weight for layer in layers], [layer.bias for layer in layers]
-
-    def _options(self, origin, extent):
-        return {
-            "activation": self.activation,
-            "distance_scale": self.distance_scale,
-            "origin": origin,
-            "extent": extent,
-            "backend": self.backend,
-            "precision": self.precision,
-        }
+        return f"{self.in_channels}, {self.out_channels}, bias={self.bias is not None}, {super().extra_repr()}"
 
     def _reset_bias(self):
         if self.bias is not None:
@@ -167,7 +126,7 @@ class NeRDm(NeRDHead):
 
     def reset_parameters(self):
         """A fresh head: a random classifier, as `nn.Conv2d` draws it, the same at every position."""
-        _reset_hidden(self.calibrator)
+        self._reset_hidden()
         self._start_from(_random_classifier(self.classifier))
         self._reset_bias()
 
@@ -175,8 +134,9 @@ class NeRDm(NeRDHead):
         options = self._options(origin, extent)
         return functional.nerdm(x, self.classifier, *self._linears(), self.bias, **options)
 
-    def _outputs(self):
-        return 2 * self.in_channels
+    @staticmethod
+    def _outputs(in_channels, out_channels):
+        return 2 * in_channels
 
     def _start_from(self, weight):
         last = self.calibrator[-1]
@@ -210,7 +170,7 @@ class NeRDc(NeRDHead):
 
     def reset_parameters(self):
         """A fresh head: a random classifier, as `nn.Conv2d` draws it, the same at every position."""
-        _reset_hidden(self.calibrator)
+        self._reset_hidden()
         last = self.calibrator[-1].bias
         self._start_from(_random_classifier(last.new_empty(self.out_channels, self.in_channels)))
         self._reset_bias()
@@ -219,8 +179,9 @@ class NeRDc(NeRDHead):
         options = self._options(origin, extent)
         return functional.nerdc(x, *self._linears(), self.bias, out_channels=self.out_channels, **options)
 
-    def _outputs(self):
-        return self.out_channels * self.in_channels
+    @staticmethod
+    def _outputs(in_channels, out_channels):
+        return out_channels * in_channels
 
     def _start_from(self, weight):
         last = self.calibrator[-1]
@@ -236,35 +197,11 @@ class NeRDc(NeRDHead):
         return weight, weight.new_zeros(self.out_channels, *weight.shape[2:])
 
 
-def _calibrator(inputs, hidden_channels, outputs, activation, factory):
-    layers = []
-    for width in hidden_channels:
-        layers += [nn.Linear(inputs, width, **factory), ACTIVATIONS[activation]()]
-        inputs = width
-    return nn.Sequential(*layers, nn.Linear(inputs, outputs, **factory))
-
-
-def _reset_hidden(calibrator):
-    for layer in calibrator[:-1]:
-        if isinstance(layer, nn.Linear):
-            layer.reset_parameters()
-
-
 def _random_classifier(like):
     """A (K, C) weight drawn as `nn.Conv2d` draws that of a 1x1 convolution."""
     weight = torch.empty_like(like)
     nn.init.kaiming_uniform_(weight, a=math.sqrt(5))
     return weight
-
-
-def _check_sizes(in_channels, out_channels, spatial_dims, hidden_channels):
-    for name, value in (("in_channels", in_channels), ("out_channels", out_channels)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name}: expected an integer of at least 1, got {value!r}")
-    if spatial_dims not in (2, 3):
-        raise ValueError(f"spatial_dims: expected 2 or 3, got {spatial_dims!r}")
-    if not hidden_channels or any(isinstance(w, bool) or not isinstance(w, int) or w < 1 for w in hidden_channels):
-        raise ValueError(f"hidden_channels: expected one width of at least 1 per hidden layer, got {hidden_channels}")
 
 
 def _check_conv(conv):
