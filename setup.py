@@ -32,6 +32,7 @@ setup(
         "nerd_fast": "nerd_fast",
         **{name: name.removeprefix("nerd_fast.").replace(".", "/") for name in KERNELS},
     },
+    package_data={"nerd_fast.nnunet": ["trainers/*.py"]},  # a folder of files, no package: nnU-Net imports each of them
     install_requires=CORE,
     extras_require={"train": TRAIN, "dev": [*TRAIN, *DEV], "tensorboard": ["tensorboard"]},
     entry_points={"console_scripts": ["nerd-fast = nerd_fast.cli:main"]},

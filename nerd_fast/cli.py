@@ -50,6 +50,7 @@ COMMANDS = {
         "study.options:ExportOptions",
         "segmentation.commands.export:run",
     ),
+    "nnunet": ("print the folder of nnU-Net trainers, for nnUNet_extTrainer", None, "nnunet.folder:print_folder"),
     "demo": (
         "synthetic data, three networks, their table and figures",
         "base.config:DemoOptions",
