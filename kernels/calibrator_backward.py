@@ -10,7 +10,8 @@ Pointers
     rows        (programs, row) float32: weights and biases, first layer first, flat, each (out, in) or (out,),
                 then the classifier (K, C) and the bias (K,)
     grad_f      (shares, outputs, N padded to whole tiles of the apply pass) float32
-    apply_rows  (apply programs, K C + K) float32, added up here into the row's end
+    apply_rows  (apply programs, K C + K) float32; the columns from first_apply_column to last_apply_column, which the
+                apply pass has written, are added up here into the row's end
     weights, biases and the integers as in `apply_forward`
 Integers
     tiles of P positions, apply_programs, and grad_f_width, the padded N
@@ -24,6 +25,8 @@ from nerd_fast.kernels.calibrator import activate, activation_backward, boundary
 INTEGERS = (
     "tiles",
     "apply_programs",
+    "first_apply_column",
+    "last_apply_column",
     "height",
     "width",
     "origin_d",
@@ -47,6 +50,8 @@ def calibrator_backward(
     grad_f_width,
     tiles,
     apply_programs,
+    first_apply_column,
+    last_apply_column,
     height,
     width,
     origin_d,
@@ -124,7 +129,9 @@ def calibrator_backward(
         )
         tl.debug_barrier()  # a thread of the next tile may add to what another thread of this one has written
     if APPLY_COLUMNS > 0:
-        _add_apply_rows(row + OFFSETS[-1], apply_rows, apply_programs, APPLY_COLUMNS)
+        _add_apply_rows(
+            row + OFFSETS[-1], apply_rows, apply_programs, first_apply_column, last_apply_column, APPLY_COLUMNS
+        )
 
 
 @triton.jit
@@ -211,13 +218,13 @@ def _add(pointers, value, inside, started):
 
 
 @triton.jit
-def _add_apply_rows(row, apply_rows, apply_programs, COLUMNS: tl.constexpr):
-    """Sums every num_programs-th row of the apply pass into this program's row."""
-    for start in range(0, COLUMNS, 128):
+def _add_apply_rows(row, apply_rows, apply_programs, first, last, COLUMNS: tl.constexpr):
+    """Sums the columns [first, last) of every num_programs-th row of the apply pass into this program's row."""
+    for start in range(first, last, 128):
         column = start + tl.arange(0, 128)
         total = tl.zeros([128], tl.float32)
         pointers = apply_rows + tl.program_id(0).to(tl.int64) * COLUMNS + column
         for _ in range(tl.program_id(0), apply_programs, tl.num_programs(0)):
-            total += tl.load(pointers, mask=column < COLUMNS, other=0.0)
+            total += tl.load(pointers, mask=column < last, other=0.0)
             pointers += tl.num_programs(0).to(tl.int64) * COLUMNS
-        tl.store(row + column, total, mask=column < COLUMNS)
+        tl.store(row + column, total, mask=column < last)

@@ -1,4 +1,8 @@
-"""From tensors to launches: one for the forward, at most three for the backward, on the device of the features."""
+"""From tensors to launches: one for the forward, at most three for the backward, on the device of the features.
+
+Arguments reach a kernel by name: what a launch passes and what the kernel's signature lists meet in one place, Python's
+own binding, which refuses a name too many and one too few.
+"""
 
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -6,28 +10,28 @@ from itertools import accumulate
 
 import torch
 
-from nerd_fast.kernels import tiling
+from nerd_fast.kernels import reduction, tiling
 from nerd_fast.kernels.apply_backward import apply_backward
 from nerd_fast.kernels.apply_forward import apply_forward
 from nerd_fast.kernels.calibrator_backward import calibrator_backward
 from nerd_fast.kernels.layout import destination, empty_logits, flat_positions
-from nerd_fast.kernels.reduction import sum_rows
-
-SUM_ROWS = {"R": 16, "U": 64}  # 16 rows of 64 columns, 8 loads in flight for each of 128 threads
 
 
 @dataclass(frozen=True)
 class Launch:
-    """One kernel launch: `kernel[(programs,)](*arguments, **constants, **options)`."""
+    """One kernel launch: `kernel[(programs,)](**arguments, **constants, **options)`.
+
+    `arguments` are tensors and integers, `constants` the kernel's constexprs, both by name.
+    """
 
     kernel: object
     programs: int
-    arguments: tuple
+    arguments: dict
     constants: dict
     options: dict = field(default_factory=dict)
 
     def run(self):
-        self.kernel[(self.programs,)](*self.arguments, **self.constants, **self.options)
+        self.kernel[(self.programs,)](**self.arguments, **self.constants, **self.options)
 
 
 def forward(x, classifier, weights, biases, bias, *, out_channels, origin, extent, activation, scale, precision):
@@ -95,8 +99,7 @@ class Call:
         self.classifier = None if classifier is None else classifier.contiguous()
         self.weights = tuple(weight.contiguous() for weight in weights)
         self.biases = tuple(b.contiguous() for b in biases)
-        flat = len(origin) == 2
-        self.geometry = (*x.shape[-2:], *((0, *origin) if flat else origin), *((1, *extent) if flat else extent))
+        self.window = _window(x.shape[2:], origin, extent)
 
     @property
     def aligned(self):
@@ -105,6 +108,17 @@ class Call:
         if stride_p == 1:
             return not (self.positions % 16 or stride_c % 16 or stride_b % 16)
         return stride_c == 1 and not (self.head.in_channels % 16 or stride_p % 16 or stride_b % 16)
+
+    @property
+    def calibrator(self):
+        """The arguments of the calibrator, the same in every kernel."""
+        return {"weights": self.weights, "biases": self.biases, "positions": self.positions, **self.window}
+
+    @property
+    def features(self):
+        """The arguments of the features and the classifier, the same in both kernels that stream them."""
+        strides = _strides("stride_xb", "stride_xc", "stride_xp", self.x_strides)
+        return {"x": self.x, "classifier": self.classifier, "batch": self.batch, **strides}
 
     @property
     def constants(self):
@@ -135,22 +149,14 @@ def forward_launch(call, logits, bias):
     tile = tiling.forward(call.head)
     tiles, shares = call.cover(tile)
     logits, stride_p = flat_positions(logits)
-    arguments = (
-        logits,
-        call.x,
-        call.classifier,
-        call.weights,
-        call.biases,
-        None if bias is None else bias.contiguous(),
-        logits.stride(0),
-        logits.stride(1),
-        stride_p,
-        *call.x_strides,
-        call.positions,
-        call.batch,
-        *call.geometry,
-        shares,
-    )
+    arguments = {
+        "logits": logits,
+        "bias": None if bias is None else bias.contiguous(),
+        **_strides("stride_sb", "stride_sk", "stride_sp", (logits.stride(0), logits.stride(1), stride_p)),
+        **call.features,
+        **call.calibrator,
+        "shares": shares,
+    }
     constants = _map_constants(call, tile) | {"G": tile.classes}
     return Launch(apply_forward, tiles * shares, arguments, constants, _options(tile))
 
@@ -168,15 +174,11 @@ def backward_launches(call, grad, slots):
     if wants_rows:
         rows = _workspace(grad, tiles * shares, head.out_channels * (head.in_channels + 1))
     launches = [_apply_launch(call, grad, slots, grad_f, rows, tile, tiles, shares)]
-    offsets = call.parameter_offsets
     if wants_f:
-        launch = _calibrator_launch(call, grad_f, rows)
-        launches.append(launch)
-        rows = launch.arguments[0]
-    starts = _row_starts(offsets if wants_f else (0,), head, len(call.weights))
-    wanted = [(slot, start) for slot, start in zip(slots[1:], starts, strict=True) if slot is not None]
-    if wanted:
-        launches.append(_reduction_launch(rows, *zip(*wanted, strict=True)))
+        launches.append(_calibrator_launch(call, grad_f, rows, slots))
+        rows = launches[-1].arguments["rows"]
+    if wants_f or wants_rows:
+        launches.append(_reduction_launch(call, rows, slots, wants_f))
     return launches
 
 
@@ -187,26 +189,18 @@ def _apply_launch(call, grad, slots, grad_f, rows, tile, tiles, shares):
     if grad_x is not None:
         grad_x, stride_p = flat_positions(grad_x)
         grad_x_strides = (grad_x.stride(0), grad_x.stride(1), stride_p)
-    arguments = (
-        grad_x,
-        grad_f,
-        rows,
-        grad,
-        call.x,
-        call.classifier,
-        call.weights,
-        call.biases,
-        *grad_x_strides,
-        grad.stride(0),
-        grad.stride(1),
-        grad_stride_p,
-        *call.x_strides,
-        call.positions,
-        call.batch,
-        *call.geometry,
-        shares,
-        tiles,
-    )
+    arguments = {
+        "grad_x": grad_x,
+        "grad_f": grad_f,
+        "rows": rows,
+        "grad": grad,
+        **_strides("stride_db", "stride_dc", "stride_dp", grad_x_strides),
+        **_strides("stride_gb", "stride_gk", "stride_gp", (grad.stride(0), grad.stride(1), grad_stride_p)),
+        **call.features,
+        **call.calibrator,
+        "shares": shares,
+        "tiles": tiles,
+    }
     wants = {
         "WANTS_X": grad_x is not None,
         "WANTS_F": grad_f is not None,
@@ -216,29 +210,29 @@ def _apply_launch(call, grad, slots, grad_f, rows, tile, tiles, shares):
     return Launch(apply_backward, tiles * shares, arguments, _map_constants(call, tile) | wants, _options(tile))
 
 
-def _calibrator_launch(call, grad_f, apply_rows):
+def _calibrator_launch(call, grad_f, apply_rows, slots):
     tile = tiling.calibrator_backward(call.head)
     offsets = call.parameter_offsets
     tiles = -(-call.positions // tile.positions)
     programs = tiling.row_programs(tiles)
-    apply_programs, columns = (0, 0) if apply_rows is None else apply_rows.shape
-    rows = _workspace(grad_f, programs, offsets[-1] + columns)
-    arguments = (
-        rows,
-        grad_f,
-        apply_rows,
-        call.weights,
-        call.biases,
-        call.positions,
-        grad_f.shape[2],
-        tiles,
-        apply_programs,
-        *call.geometry,
-        grad_f.shape[0],
-    )
+    apply_programs, apply_columns = (0, 0) if apply_rows is None else apply_rows.shape
+    classifier_columns = call.head.out_channels * call.head.in_channels
+    arguments = {
+        "rows": _workspace(grad_f, programs, offsets[-1] + apply_columns),
+        "grad_f": grad_f,
+        "apply_rows": apply_rows,
+        **call.calibrator,
+        "grad_f_width": grad_f.shape[2],
+        "tiles": tiles,
+        "shares": grad_f.shape[0],
+        "apply_programs": apply_programs,
+        # the apply pass has written the columns of the classifier, then of the bias, where they are wanted
+        "first_apply_column": classifier_columns if slots[1] is None else 0,
+        "last_apply_column": classifier_columns if slots[2] is None else apply_columns,
+    }
     constants = {
         "OUTPUTS": call.head.outputs,
-        "APPLY_COLUMNS": columns,
+        "APPLY_COLUMNS": apply_columns,
         "OFFSETS": offsets,
         **call.constants,
         "P": tile.positions,
@@ -247,18 +241,31 @@ def _calibrator_launch(call, grad_f, apply_rows):
     return Launch(calibrator_backward, programs, arguments, constants, _options(tile))
 
 
-def _row_starts(offsets, head, layers):
-    """Where each parameter begins in a row, in the order classifier, bias, *weights, *biases."""
-    apply = offsets[-1]
-    pairs = offsets[:-1] if len(offsets) > 1 else (0,) * (2 * layers)
-    return (apply, apply + head.out_channels * head.in_channels, *pairs[::2], *pairs[1::2])
+def _reduction_launch(call, rows, slots, wants_f):
+    """The launch that sums the rows: the calibrator's parameters where they are wanted, the classifier's and the bias'.
 
-
-def _reduction_launch(rows, gradients, starts):
-    sizes = tuple(gradient.numel() for gradient in gradients)
-    programs = sum(-(-size // SUM_ROWS["U"]) for size in sizes)
-    constants = {"COLUMNS": starts, "SIZES": sizes, **SUM_ROWS}
-    return Launch(sum_rows, programs, (gradients, rows, *rows.shape), constants, {"num_warps": 4, "num_stages": 1})
+    A row lists the parameters layer by layer, weight and bias, in as many places as the deepest calibrator has.
+    """
+    head, layers = call.head, len(call.weights)
+    absent = reduction.GRADIENTS - 2 * layers - 2
+    calibrator = [slot for pair in zip(slots[3 : 3 + layers], slots[3 + layers :], strict=True) for slot in pair]
+    gradients = [*calibrator, *[None] * absent, slots[1], slots[2]]
+    offsets = call.parameter_offsets if wants_f else (0,) * (2 * layers + 1)
+    classifier_end = offsets[-1] + head.out_channels * head.in_channels
+    ends = (*offsets[1:], *[offsets[-1]] * absent, classifier_end, classifier_end + head.out_channels)
+    # One that is not wanted has the type of one that is, so that no other kernel is compiled for it.
+    stand_in = next(gradient for gradient in gradients if gradient is not None)
+    arguments = {
+        "gradients": tuple(stand_in if gradient is None else gradient for gradient in gradients),
+        "rows": rows,
+        "count": rows.shape[0],
+        "width": rows.shape[1],
+        "wanted": sum(1 << i for i, gradient in enumerate(gradients) if gradient is not None),
+        **dict(zip(reduction.ENDS, ends, strict=True)),
+    }
+    constants = {"ROWS_AT_ONCE": reduction.ROWS_AT_ONCE, "COLUMNS": reduction.COLUMNS}
+    programs = -(-rows.shape[1] // reduction.COLUMNS)
+    return Launch(reduction.sum_rows, programs, arguments, constants, {"num_warps": 4, "num_stages": 1})
 
 
 def _map_constants(call, tile):
@@ -277,6 +284,31 @@ def _map_constants(call, tile):
 def _options(tile):
     # Pipelining (num_stages) costs registers; Triton 3.10 turns fusion to FMA off unless it is asked for.
     return {"num_warps": tile.num_warps, "num_stages": 1, "enable_fp_fusion": True, "maxnreg": tile.registers}
+
+
+def _window(spatial, origin, extent):
+    """Where the positions lie: height and width of x's last axes, the window's origin, the image's extent; in pixels.
+
+    In 2-D the depth is one.
+    """
+    flat = len(spatial) == 2
+    depth, row, column = (0, *origin) if flat else origin
+    whole_depth, whole_height, whole_width = (1, *extent) if flat else extent
+    return {
+        "height": spatial[-2],
+        "width": spatial[-1],
+        "origin_d": depth,
+        "origin_h": row,
+        "origin_w": column,
+        "extent_d": whole_depth,
+        "extent_h": whole_height,
+        "extent_w": whole_width,
+    }
+
+
+def _strides(batch, channel, position, strides):
+    """The strides of a (B, C, N) tensor under the names of a kernel's arguments."""
+    return dict(zip((batch, channel, position), strides, strict=True))
 
 
 def _workspace(like, *shape):

@@ -22,11 +22,13 @@ def compile_launch(launch, capability):
 def specialisation(launch):
     """All that the compiler is told of the arguments of a Launch: types, constants, and which are multiples of 16."""
     signature, constants, attributes = {}, {}, {}
-    for index, (parameter, value) in enumerate(zip(launch.kernel.params, launch.arguments, strict=False)):
-        signature[parameter.name] = _specialise(value, (index,), parameter, constants, attributes)
-    for name, value in launch.constants.items():
-        signature[name] = "constexpr"
-        constants[(launch.kernel.arg_names.index(name),)] = value
+    for index, parameter in enumerate(launch.kernel.params):
+        if parameter.name in launch.constants:
+            signature[parameter.name] = "constexpr"
+            constants[(index,)] = launch.constants[parameter.name]
+        else:
+            value = launch.arguments[parameter.name]
+            signature[parameter.name] = _specialise(value, (index,), parameter, constants, attributes)
     return signature, constants, attributes
 
 

@@ -61,7 +61,8 @@ def has_32_bit_offsets(out, x, batch, stride, N: tl.constexpr):
 
 def breaches(kernel, n=1024, allowed=None):
     memory = torch.empty(n, device="meta")
-    launch = Launch(kernel, 1, (memory, memory, 7, 4096), {"N": n}, OPTIONS)
+    arguments = {"out": memory, "x": memory, "batch": 7, "stride": 4096}
+    launch = Launch(kernel, 1, arguments, {"N": n}, OPTIONS)
     allowed = allowed or Budget(loaded=n * 4 // 128, stored=n * 4 // 128)
     return " | ".join(findings.examine("planted", launch, 90, allowed).breaches)
 
