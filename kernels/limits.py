@@ -23,6 +23,8 @@ def supports(
 
     `variant` is "nerdm" or "nerdc", `capability` the GPU's (major, minor), None for the interpreter on a CPU.
     """
+    if variant == "nerdnorm":
+        return "there are no kernels of the normalisation by itself yet"
     if variant not in ("nerdm", "nerdc"):
         return f"the kernels run 'nerdm' and 'nerdc', not {variant!r}"
     if spatial_dims not in (2, 3):

@@ -1,4 +1,4 @@
-"""NeRD segmentation heads (Zhang et al. 2021), fused: `NeRDm`, `NeRDc`, `replace_head`.
+"""NeRD segmentation heads (Zhang et al. 2021), fused: `NeRDm`, `NeRDc`, `NeRDNorm`, `replace_head`.
 
 The names below load on first use, so that `import nerd_fast` and `nerd-fast --help` answer at once.
 The heads need torch and numpy alone; Triton is loaded by the first call that launches a kernel.
@@ -10,19 +10,21 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 _HOME = {
+    "NeRDNorm": "norm",
     "NeRDc": "heads",
     "NeRDm": "heads",
     "boundary_distances": "distances",
     "replace_head": "surgery",
 }
-_MODULES = ("distances", "functional", "heads", "kernels", "ops", "reference", "segmentation", "surgery")
+_MODULES = ("distances", "functional", "heads", "kernels", "norm", "ops", "reference", "segmentation", "surgery")
 
-__all__ = ["NeRDc", "NeRDm", "boundary_distances", "functional", "reference", "replace_head"]
+__all__ = ["NeRDNorm", "NeRDc", "NeRDm", "boundary_distances", "functional", "reference", "replace_head"]
 
 if TYPE_CHECKING:
     from nerd_fast import functional, reference
     from nerd_fast.distances import boundary_distances
     from nerd_fast.heads import NeRDc, NeRDm
+    from nerd_fast.norm import NeRDNorm
     from nerd_fast.surgery import replace_head
 
 

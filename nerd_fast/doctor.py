@@ -62,7 +62,7 @@ def _backend(device):
         return "torch (the Triton kernels need CUDA tensors)"
     reason = fused.obstacle(
         x,
-        is_nerdm=True,
+        variant="nerdm",
         out_channels=1,
         hidden_channels=(32, 32),
         activation="relu",

@@ -77,6 +77,35 @@ def nerdc(
     return NeRDcFunction.apply(x, out_channels, bias, activation, *place, *options, *weights, *biases)
 
 
+def nerdnorm(
+    x,
+    weights,
+    biases,
+    *,
+    activation="relu",
+    distance_scale="extent",
+    origin=None,
+    extent=None,
+    backend="auto",
+    precision=None,
+):
+    """The normalisation of NeRDm by itself: `y_c = a_c(v) x_c + b_c(v)` with `f(v) = (a, b)`, f with 2 C outputs.
+
+    Returns y (B, C, *spatial) in x's dtype and memory format. Everything else is as for `nerdm`.
+    """
+    outputs = weights[-1].shape[0] if len(weights) else 0
+    if outputs % 2 or not outputs:
+        raise ValueError(f"weights: expected 2 C outputs of the last layer, got {outputs}")
+    channels = outputs // 2
+    arguments.check_features(x, channels, weights)
+    arguments.check_choices(activation, backend, precision)
+    meaning = f"1/sigma and -mu/sigma of {channels} channels"
+    arguments.check_calibrator(weights, biases, x.dim() - 2, outputs, meaning)
+    arguments.check_companions(x, weights=weights, biases=biases)
+    place = (resolve_scale(distance_scale), *resolve_window(x.shape[2:], origin, extent))
+    return NeRDNormFunction.apply(x, activation, *place, backend, precision, *weights, *biases)
+
+
 def apply_position_map(x, weight, beta=None):
     """`s_k = sum_c x_c W_kc(v) + beta_k(v)`: a head frozen by `position_map`, without its MLP.
 
@@ -130,6 +159,27 @@ class NeRDcFunction(torch.autograd.Function):
         return _head_gradients(ctx, grad, (x, None, *rest), needs[:3], needs[3 + _OPTIONS :])
 
 
+class NeRDNormFunction(torch.autograd.Function):
+    """Autograd of `nerdnorm`. `apply(x, activation, scale, origin, extent, backend, precision, *weights, *biases)`;
+    arguments as in `nerd_fast.ops`."""
+
+    @staticmethod
+    def forward(ctx, x, *rest):
+        ctx.save_for_backward(x, *rest[_OPTIONS:])
+        ctx.set_materialize_grads(False)
+        ctx.options = rest[:_OPTIONS]
+        return ops.norm_forward(x, *_layers(rest[_OPTIONS:]), *ctx.options)
+
+    @staticmethod
+    def backward(ctx, grad):
+        wants = [ctx.needs_input_grad[0], *ctx.needs_input_grad[1 + _OPTIONS :]]
+        if grad is None:
+            return (None,) * (len(wants) + _OPTIONS)
+        x, *calibrator = ctx.saved_tensors
+        grad_x, *others = _spread(ops.norm_backward(grad, x, *_layers(calibrator), *ctx.options, wants), wants)
+        return grad_x, *[None] * _OPTIONS, *others
+
+
 class PositionMapFunction(torch.autograd.Function):
     """Autograd of `apply_position_map`: `apply(x, weight, beta)`."""
 
@@ -160,10 +210,14 @@ def _options(x, weights, biases, bias, out_channels, outputs, activation, backen
 def _operands(options, x, classifier, bias, *calibrator):
     """The arguments of the head operators from what a Function holds."""
     out_channels, activation, scale, origin, extent, backend, precision = options
-    layers = len(calibrator) // 2
-    weights, biases = list(calibrator[:layers]), list(calibrator[layers:])
     place = (out_channels, activation, scale, origin, extent, backend, precision)
-    return x, classifier, weights, biases, bias, *place
+    return x, classifier, *_layers(calibrator), bias, *place
+
+
+def _layers(calibrator):
+    """The calibrator's parameters, `(*weights, *biases)`, as two lists."""
+    layers = len(calibrator) // 2
+    return list(calibrator[:layers]), list(calibrator[layers:])
 
 
 def _head_gradients(ctx, grad, saved, needs, needs_calibrator):

@@ -1,4 +1,5 @@
-"""The operators `torch.ops.nerd_fast.*`: one forward and one backward for the heads, one pair for a position map.
+"""The operators `torch.ops.nerd_fast.*`: a forward and a backward for the heads, for the normalisation
+by position and for a position map.
 
 They make the heads opaque to `torch.compile` and `torch.export`: schema, shapes for tracing, and the call to the
 backend, nothing else. Gradients are wired by the autograd Functions of `nerd_fast.functional`.
@@ -13,6 +14,8 @@ The arguments of the head operators:
     origin, extent   position of x's first pixel in the image, and the image's size
     backend, precision   as given by the user
     wants       (backward) which gradients to return, in the order x, classifier, bias, *weights, *biases
+
+Those of the norm operators are the same without classifier, bias and out_channels.
 """
 
 import torch
@@ -25,15 +28,23 @@ _HEAD = (
     "Tensor x, Tensor? classifier, Tensor[] weights, Tensor[] biases, Tensor? bias, int out_channels, "
     "str activation, float? scale, SymInt[] origin, SymInt[] extent, str backend, str? precision"
 )
+_NORM = (
+    "Tensor x, Tensor[] weights, Tensor[] biases, str activation, float? scale, SymInt[] origin, SymInt[] extent, "
+    "str backend, str? precision"
+)
 
 _library = torch.library.Library("nerd_fast", "DEF")
 _library.define(f"head_forward({_HEAD}) -> Tensor")
 _library.define(f"head_backward(Tensor grad, {_HEAD}, bool[] wants) -> Tensor[]")
+_library.define(f"norm_forward({_NORM}) -> Tensor")
+_library.define(f"norm_backward(Tensor grad, {_NORM}, bool[] wants) -> Tensor[]")
 _library.define("map_forward(Tensor x, Tensor weight, Tensor? beta) -> Tensor")
 _library.define("map_backward(Tensor grad, Tensor x, Tensor weight, Tensor? beta, bool[] wants) -> Tensor[]")
 
 head_forward = torch.ops.nerd_fast.head_forward.default
 head_backward = torch.ops.nerd_fast.head_backward.default
+norm_forward = torch.ops.nerd_fast.norm_forward.default
+norm_backward = torch.ops.nerd_fast.norm_backward.default
 map_forward = torch.ops.nerd_fast.map_forward.default
 map_backward = torch.ops.nerd_fast.map_backward.default
 
@@ -57,6 +68,7 @@ def _run(direction, tensors, options, **more):
     return selection.run(
         direction,
         backend,
+        tensors[-5],  # x, classifier, weights, biases, bias close the arguments of both directions
         tensors,
         {
             "out_channels": out_channels,
@@ -67,10 +79,31 @@ def _run(direction, tensors, options, **more):
             "precision": precision,
             **more,
         },
-        is_nerdm=classifier is not None,
+        variant="nerdc" if classifier is None else "nerdm",
         out_channels=out_channels,
         hidden_channels=[weight.shape[0] for weight in weights[:-1]],
     )
+
+
+@torch.library.impl(_library, "norm_forward", "CompositeExplicitAutograd")
+@torch.no_grad()
+def _norm_forward(x, weights, biases, *options):
+    return _run_norm("norm_forward", (x, weights, biases), options)
+
+
+@torch.library.impl(_library, "norm_backward", "CompositeExplicitAutograd")
+def _norm_backward(grad, x, weights, biases, *options):
+    *options, wants = options
+    return _run_norm("norm_backward", (grad, x, weights, biases), options, wants=wants)
+
+
+def _run_norm(operation, tensors, options, **more):
+    activation, scale, origin, extent, backend, precision = options
+    *_, x, weights, _ = tensors
+    named = {"activation": activation, "scale": scale, "origin": origin, "extent": extent, "precision": precision}
+    widths = [weight.shape[0] for weight in weights[:-1]]
+    configuration = {"variant": "nerdnorm", "out_channels": None, "hidden_channels": widths}
+    return selection.run(operation, backend, x, tensors, named | more, **configuration)
 
 
 @torch.library.impl(_library, "map_forward", "CompositeExplicitAutograd")
@@ -105,6 +138,17 @@ def _head_backward_fake(grad, x, classifier, weights, biases, bias, *options):
     return [torch.empty_like(owner) for owner, wanted in zip(owners, options[-1], strict=True) if wanted]
 
 
+@torch.library.register_fake("nerd_fast::norm_forward", lib=_library)
+def _norm_forward_fake(x, *_):
+    return empty_logits(x, x.shape[1])
+
+
+@torch.library.register_fake("nerd_fast::norm_backward", lib=_library)
+def _norm_backward_fake(grad, x, weights, biases, *options):
+    owners = [x, *weights, *biases]
+    return [torch.empty_like(owner) for owner, wanted in zip(owners, options[-1], strict=True) if wanted]
+
+
 @torch.library.register_fake("nerd_fast::map_forward", lib=_library)
 def _map_forward_fake(x, weight, beta):
     return empty_logits(x, weight.shape[0])
@@ -127,4 +171,5 @@ def _refuse_double_backward(ctx, *_):
 
 
 torch.library.register_autograd("nerd_fast::head_backward", _refuse_double_backward, lib=_library)
+torch.library.register_autograd("nerd_fast::norm_backward", _refuse_double_backward, lib=_library)
 torch.library.register_autograd("nerd_fast::map_backward", _refuse_double_backward, lib=_library)

@@ -58,6 +58,16 @@ def nerdc(
     return _finish(s, bias, x)
 
 
+def nerdnorm(x, weights, biases, *, activation="relu", distance_scale="extent", origin=None, extent=None):
+    """The normalisation of equation 5 by itself: `y_v = x_v 1/sigma + (-mu/sigma)` with `f(v) = (1/sigma, -mu/sigma)`.
+
+    x (B, C, *spatial), weights and biases of f (last out 2 C). Returns y (B, C, *spatial) in x's dtype.
+    """
+    v = _distances(x, weights, distance_scale, origin, extent)
+    inverse_sigma, minus_mu_over_sigma = f(v, weights, biases, activation).chunk(2)
+    return (x * inverse_sigma + minus_mu_over_sigma).to(x.dtype)
+
+
 def _distances(x, weights, distance_scale, origin, extent):
     dtype = torch.promote_types(weights[0].dtype, torch.float32)
     return boundary_distances(x.shape[2:], distance_scale, origin, extent, dtype=dtype, device=x.device)

@@ -33,17 +33,19 @@ def randomise(head):
         for layer in head.calibrator[::2]:
             layer.weight.normal_().div_(layer.in_features**0.5)
             layer.bias.normal_()
-        for parameter in (head.bias, getattr(head, "classifier", None)):
+        for parameter in (getattr(head, "bias", None), getattr(head, "classifier", None)):
             if parameter is not None:
                 parameter.normal_()
     return head
 
 
 def reference_logits(head, x, **window):
-    """The oracle's logits for the parameters of a head."""
+    """The oracle's logits for the parameters of a head, or its normalised features for those of a NeRDNorm."""
     weights = [layer.weight for layer in head.calibrator[::2]]
     biases = [layer.bias for layer in head.calibrator[::2]]
     options = {"activation": head.activation, "distance_scale": head.distance_scale, **window}
+    if isinstance(head, nerd_fast.NeRDNorm):
+        return reference.nerdnorm(x, weights, biases, **options)
     if isinstance(head, nerd_fast.NeRDm):
         return reference.nerdm(x, head.classifier, weights, biases, head.bias, **options)
     return reference.nerdc(x, weights, biases, head.bias, out_channels=head.out_channels, **options)
@@ -61,11 +63,9 @@ def results(logits_of, head, x, grad):
 
 def assert_head_as_exact_as_eager(head, x, grad=None, **window):
     """Logits and all gradients of `head` against eager in the same dtype, both against the float64 oracle."""
-    grad = (
-        torch.randn(x.shape[0], head.out_channels, *x.shape[2:], dtype=x.dtype, device=x.device)
-        if grad is None
-        else grad
-    )
+    if grad is None:
+        outputs = head.channels if isinstance(head, nerd_fast.NeRDNorm) else head.out_channels
+        grad = torch.randn(x.shape[0], outputs, *x.shape[2:], dtype=x.dtype, device=x.device)
     ours = results(lambda h, x: h(x, **window), head, x, grad)
     eager = results(lambda h, x: reference_logits(h, x, **window), head, x, grad)
     dtypes = {name: parameter.dtype for name, parameter in head.named_parameters()}

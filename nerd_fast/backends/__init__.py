@@ -1,4 +1,5 @@
 """The two ways to run a head: `torch` (any device) and `triton` (the fused kernels), behind one contract.
 
-A backend is a module with `forward` and `backward` of the same signature; `selection.choose` names it.
+What either runs are operations of one name and signature each: `selection.IN_TORCH` lists them, `fused.call` runs them
+by kernels, and `selection.run` chooses.
 """

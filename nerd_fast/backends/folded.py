@@ -10,7 +10,7 @@ and the parameters. Everything computes in float32, or in float64 for float64 fe
 import torch
 
 from nerd_fast.backends import calibrator, last_layer, normalisation, position_map
-from nerd_fast.backends.gradients import like
+from nerd_fast.backends.gradients import added, like
 from nerd_fast.backends.positions import blocks, image_of
 from nerd_fast.backends.precision import computing
 from nerd_fast.kernels.layout import empty_logits
@@ -51,7 +51,7 @@ def backward(
             outside = _apply_backward(grad[:, :, at], features[:, :, at], f, classifier, grad_x_at, grad_f)
             if grad_f is not None:
                 inside = calibrator.backward(grad_f, block, hidden, mlp[0], activation, *wants_layers)
-                totals = _added(totals, [*outside, *inside[0], *inside[1]])
+                totals = added(totals, [*outside, *inside[0], *inside[1]])
         gradients = _of_owners(totals, classifier, weights, biases) if totals else owners
     wanted = [like(o, g) for o, g, w in zip(owners, gradients, wants[1:], strict=True) if w]
     return [like(x, grad_x.view(x.shape)), *wanted] if wants[0] else wanted
@@ -116,12 +116,6 @@ def _wanted_layers(wants, layers, is_nerdm):
         last = wants[1] or wants[2] or weights[-1] or biases[-1]
         weights, biases = [*weights[:-1], last], [*biases[:-1], last]
     return weights, biases
-
-
-def _added(totals, gradients):
-    if totals is None:
-        return gradients
-    return [total if total is None else total.add_(g) for total, g in zip(totals, gradients, strict=True)]
 
 
 def _of_owners(totals, classifier, weights, biases):

@@ -19,14 +19,17 @@ class KernelCacheError(RuntimeError):
     """Triton could not read or write its cache of compiled kernels."""
 
 
-def obstacle(x, *, is_nerdm, out_channels, hidden_channels, activation, precision):
-    """None when the kernels can run this call, else one sentence that says why not and what they can run."""
+def obstacle(x, *, variant, out_channels, hidden_channels, activation, precision):
+    """None when the kernels can run this call, else one sentence that says why not and what they can run.
+
+    `variant` is "nerdm", "nerdc" or "nerdnorm", for which out_channels is None.
+    """
     return _obstacle(
         x.device,
         x.dtype,
         x.dim() - 2,
         x.shape[1],
-        is_nerdm,
+        variant,
         out_channels,
         tuple(hidden_channels),
         activation,
@@ -35,14 +38,14 @@ def obstacle(x, *, is_nerdm, out_channels, hidden_channels, activation, precisio
 
 
 @cache
-def _obstacle(device, dtype, spatial_dims, in_channels, is_nerdm, out_channels, hidden_channels, activation, precision):
+def _obstacle(device, dtype, spatial_dims, in_channels, variant, out_channels, hidden_channels, activation, precision):
     fault = _device_obstacle(device)
     if fault:
         return fault
     if dtype not in (torch.float32, torch.float16, torch.bfloat16):
         return f"the Triton kernels take float32, float16 or bfloat16 features, not {dtype}"
     return _kernels().supports(
-        variant="nerdm" if is_nerdm else "nerdc",
+        variant=variant,
         spatial_dims=spatial_dims,
         in_channels=in_channels,
         out_channels=out_channels,
@@ -54,20 +57,11 @@ def _obstacle(device, dtype, spatial_dims, in_channels, is_nerdm, out_channels, 
     )
 
 
-def forward(*arguments, **options):
-    """Logits from one launch; arguments as in `nerd_fast.backends.folded.forward`."""
-    return _launch("forward", arguments, options)
-
-
-def backward(*arguments, **options):
-    """The wanted gradients; arguments as in `nerd_fast.backends.folded.backward`."""
-    return _launch("backward", arguments, options)
-
-
-def _launch(name, arguments, options):
+def call(operation, *arguments, **options):
+    """Runs an operation of `nerd_fast.kernels`; arguments as in the torch backend's function of that operation."""
     options["precision"] = resolve_precision(options["precision"])
     try:
-        return getattr(_launcher(), name)(*arguments, **options)
+        return getattr(_kernels(), operation)(*arguments, **options)
     except CACHE_FAULTS as error:
         if not _raised_in_the_cache(error):
             raise

@@ -1,4 +1,4 @@
-"""The gradients that a backend returns, each like the tensor that it belongs to."""
+"""The gradients that a backend returns: added up over blocks, each like the tensor that it belongs to."""
 
 import torch
 
@@ -8,3 +8,10 @@ def like(owner, gradient):
     if gradient.dtype == owner.dtype and gradient.stride() == owner.stride():
         return gradient
     return torch.empty_like(owner).copy_(gradient)
+
+
+def added(totals, gradients):
+    """`totals`, None at first, with the gradients of one more block; what is None stays None."""
+    if totals is None:
+        return gradients
+    return [total if total is None else total.add_(g) for total, g in zip(totals, gradients, strict=True)]

@@ -3,15 +3,25 @@
 import logging
 from functools import cache
 
-from nerd_fast.backends import folded, fused
+from nerd_fast.backends import folded, fused, position_norm
 
 logger = logging.getLogger("nerd_fast")
 
 NAMES = ("auto", "torch", "triton")
 
+# The operations of the kernels that `nerd_fast.kernels` names, in plain PyTorch: the same arguments, the same results.
+IN_TORCH = {
+    "forward": folded.forward,
+    "backward": folded.backward,
+    "norm_forward": position_norm.forward,
+    "norm_backward": position_norm.backward,
+}
 
-def choose(name, x, *, is_nerdm, out_channels, hidden_channels, activation, precision):
-    """The module that runs this call. Raises ValueError when `"triton"` was asked for and cannot.
+
+def choose(name, x, *, variant, out_channels, hidden_channels, activation, precision):
+    """The module that runs this call, `folded` for PyTorch or `fused`.
+
+    Raises ValueError when `"triton"` was asked for and cannot.
 
     `"auto"` takes the Triton kernels for CUDA tensors where they can run the configuration, otherwise `"torch"`,
     and logs the reason once at INFO.
@@ -20,7 +30,7 @@ def choose(name, x, *, is_nerdm, out_channels, hidden_channels, activation, prec
         return folded
     reason = fused.obstacle(
         x,
-        is_nerdm=is_nerdm,
+        variant=variant,
         out_channels=out_channels,
         hidden_channels=hidden_channels,
         activation=activation,
@@ -34,20 +44,20 @@ def choose(name, x, *, is_nerdm, out_channels, hidden_channels, activation, prec
     return folded
 
 
-def run(direction, name, arguments, options, **configuration):
-    """`forward` or `backward` of the backend that `choose` names; `arguments`, `options` as in `folded`.
+def run(operation, name, x, arguments, options, **configuration):
+    """An operation of IN_TORCH by the backend that `choose` names for the features x.
 
     A kernel cache that Triton cannot use is one more reason for `"auto"` to take torch; `"triton"` raises it.
     """
-    x = arguments[-5]  # x, classifier, weights, biases, bias close the arguments of both directions
     backend = choose(name, x, precision=options["precision"], activation=options["activation"], **configuration)
-    try:
-        return getattr(backend, direction)(*arguments, **options)
-    except fused.KernelCacheError as error:
-        if name == "triton":
-            raise
-        _log_once(str(error))
-        return getattr(folded, direction)(*arguments, **options)
+    if backend is fused:
+        try:
+            return fused.call(operation, *arguments, **options)
+        except fused.KernelCacheError as error:
+            if name == "triton":
+                raise
+            _log_once(str(error))
+    return IN_TORCH[operation](*arguments, **options)
 
 
 @cache

@@ -37,7 +37,7 @@ def cache_folder(monkeypatch, tmp_path):
     """A kernel cache of this test, and heads on a CPU that take the fused backend."""
     folder = tmp_path / "cache"
     monkeypatch.setenv("TRITON_CACHE_DIR", str(folder))
-    monkeypatch.setattr(fused, "_launcher", lambda: SimpleNamespace(forward=compile_instead))
+    monkeypatch.setattr(fused, "_kernels", lambda: SimpleNamespace(forward=compile_instead))
     monkeypatch.setattr(selection, "choose", lambda *_, **__: fused)
     selection._log_once.cache_clear()
     return folder
@@ -82,6 +82,6 @@ def test_an_error_from_elsewhere_is_not_blamed_on_the_cache(cache_folder, monkey
     def fail(*_, **__):
         raise KeyError("not the cache")
 
-    monkeypatch.setattr(fused, "_launcher", lambda: SimpleNamespace(forward=fail))
+    monkeypatch.setattr(fused, "_kernels", lambda: SimpleNamespace(forward=fail))
     with pytest.raises(KeyError, match="not the cache"):
         run("auto")

@@ -9,7 +9,7 @@ import torch
 import nerd_fast
 from nerd_fast.backends import folded, fused, selection
 
-HEAD = {"is_nerdm": True, "out_channels": 1, "hidden_channels": (32, 32), "activation": "relu", "precision": None}
+HEAD = {"variant": "nerdm", "out_channels": 1, "hidden_channels": (32, 32), "activation": "relu", "precision": None}
 
 
 def cuda_features(dtype=torch.float32):

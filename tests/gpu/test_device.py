@@ -187,5 +187,5 @@ def test_features_on_a_second_gpu_are_computed_there(head_class):
 
 def test_auto_takes_the_kernels():
     features = torch.empty(1, 16, 8, 8, device="cuda")
-    configuration = {"is_nerdm": True, "out_channels": 1, "hidden_channels": (32, 32), "activation": "relu"}
+    configuration = {"variant": "nerdm", "out_channels": 1, "hidden_channels": (32, 32), "activation": "relu"}
     assert fused.obstacle(features, precision="ieee", **configuration) is None

@@ -1,0 +1,73 @@
+"""NeRDNorm: the normalisation by position that is inside of NeRDm, as a module of its own."""
+
+import torch
+
+from nerd_fast import functional
+from nerd_fast.calibrated import Calibrated, check_size
+
+
+class NeRDNorm(Calibrated):
+    """Features normalised by position: `y_c = a_c(v) x_c + b_c(v)` with `f(v) = (a, b) = (1/sigma, -mu/sigma)`.
+
+    What NeRDm (paper, eq. 5) does before its classifier, for networks whose head is not a 1x1 convolution: put it in
+    front of that head. A fresh module has a = 1 and b = 0 everywhere: it is the identity, and training moves it away.
+
+    channels C; spatial_dims 2 or 3; hidden_channels the widths of the calibrator's hidden layers; activation "relu",
+    "leaky_relu", "silu" or "tanh"; distance_scale "extent" or a number, see `boundary_distances`; backend "auto",
+    "torch" or "triton"; precision of float32 products: None follows `torch.get_float32_matmul_precision()`, "ieee",
+    "tf32x3" or "tf32" choose.
+
+    State dict: `calibrator.0.weight`, `calibrator.0.bias`, `calibrator.2.weight`, ... whatever the backend.
+
+    `forward(x, origin=None, extent=None)`: features (B, C, *spatial) to features of the same shape, dtype and memory
+    format. `origin` and `extent` say that x is the window at `origin` of an image of size `extent`, in pixels.
+
+    Raises ValueError or TypeError for arguments that do not fit, on construction and before any launch.
+    """
+
+    def __init__(
+        self,
+        channels,
+        *,
+        spatial_dims=2,
+        hidden_channels=(32, 32),
+        activation="relu",
+        distance_scale="extent",
+        backend="auto",
+        precision=None,
+        device=None,
+        dtype=None,
+    ):
+        check_size("channels", channels)
+        super().__init__(
+            channels,
+            2 * channels,
+            spatial_dims=spatial_dims,
+            hidden_channels=hidden_channels,
+            activation=activation,
+            distance_scale=distance_scale,
+            backend=backend,
+            precision=precision,
+            device=device,
+            dtype=dtype,
+        )
+        self.reset_parameters()
+
+    @property
+    def channels(self):
+        return self.in_channels
+
+    def reset_parameters(self):
+        """A fresh module: the identity."""
+        self._reset_hidden()
+        last = self.calibrator[-1]
+        with torch.no_grad():
+            last.weight.zero_()
+            last.bias[: self.channels] = 1
+            last.bias[self.channels :] = 0
+
+    def forward(self, x, origin=None, extent=None):
+        return functional.nerdnorm(x, *self._linears(), **self._options(origin, extent))
+
+    def extra_repr(self):
+        return f"{self.channels}, {super().extra_repr()}"
