@@ -3,16 +3,44 @@
 Every message names the argument, what came and what was expected.
 """
 
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
 import torch
+from torch import Tensor
 
 from nerd_fast.backends.calibrator import ACTIVATIONS
 from nerd_fast.backends.selection import NAMES as BACKENDS
 
+Activation = Literal["relu", "leaky_relu", "silu", "tanh"]
+Backend = Literal["auto", "torch", "triton"]
+Precision = Literal["ieee", "tf32x3", "tf32"]
 PRECISIONS = ("ieee", "tf32x3", "tf32")
 FLOATING = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 
 
-def check_choices(activation, backend, precision):
+def check_spatial_dims(spatial_dims: int) -> None:
+    """Raises ValueError for anything but 2 and 3."""
+    if isinstance(spatial_dims, bool) or not isinstance(spatial_dims, int) or spatial_dims not in (2, 3):
+        raise ValueError(f"spatial_dims: expected 2 or 3, got {spatial_dims!r}")
+
+
+def hidden_widths(hidden_channels: Iterable[int]) -> tuple[int, ...]:
+    """The widths of the hidden layers as a tuple.
+
+    Raises TypeError for what is no sequence, such as a single width, and ValueError for what no layers can have.
+    """
+    expected = "hidden_channels: expected one width of at least 1 per hidden layer, such as (32, 32)"
+    if isinstance(hidden_channels, (str, bytes)) or not isinstance(hidden_channels, Iterable):
+        example = f"; for one hidden layer, ({hidden_channels},)" if isinstance(hidden_channels, int) else ""
+        raise TypeError(f"{expected}, got {hidden_channels!r}{example}")
+    widths = tuple(hidden_channels)
+    if not widths or any(isinstance(w, bool) or not isinstance(w, int) or w < 1 for w in widths):
+        raise ValueError(f"{expected}, got {widths}")
+    return widths
+
+
+def check_choices(activation: str, backend: str, precision: str | None) -> None:
     """Raises ValueError for an unknown activation, backend or precision."""
     for name, value, known in (
         ("activation", activation, tuple(ACTIVATIONS)),
@@ -23,7 +51,7 @@ def check_choices(activation, backend, precision):
             raise ValueError(f"{name}: expected one of {known}, got {value!r}")
 
 
-def check_features(x, in_channels, weights):
+def check_features(x: Tensor, in_channels: int, weights: Sequence[Tensor]) -> None:
     """`check_tensor` of x for the rank that the calibrator reads: 4 distances in 2-D, 6 in 3-D."""
     inputs = weights[0].shape[-1] if len(weights) and weights[0].dim() else 0
     if inputs not in (4, 6):
@@ -31,7 +59,7 @@ def check_features(x, in_channels, weights):
     check_tensor(x, in_channels, inputs // 2)
 
 
-def check_tensor(x, in_channels, spatial_dims):
+def check_tensor(x: Tensor, in_channels: int, spatial_dims: int) -> None:
     """Raises TypeError or ValueError unless x is a floating-point (B, in_channels, *spatial) tensor."""
     if not isinstance(x, torch.Tensor):
         raise TypeError(f"x: expected a tensor of features, got {type(x).__name__}")
@@ -47,7 +75,9 @@ def check_tensor(x, in_channels, spatial_dims):
             raise ValueError(f"x: expected spatial sizes of at least 1, got {tuple(x.shape)}")
 
 
-def check_calibrator(weights, biases, spatial_dims, outputs, meaning):
+def check_calibrator(
+    weights: Sequence[Tensor], biases: Sequence[Tensor], spatial_dims: int, outputs: int, meaning: str
+) -> None:
     """Raises ValueError unless the Linear layers fit one another, the distances and the number of outputs.
 
     `meaning` says what the outputs are, for the message.
@@ -68,13 +98,13 @@ def check_calibrator(weights, biases, spatial_dims, outputs, meaning):
         raise ValueError(f"weights[{len(weights) - 1}]: expected {outputs} outputs, {meaning}, got {fan_in}")
 
 
-def check_vector(name, tensor, size):
+def check_vector(name: str, tensor: Tensor | None, size: int) -> None:
     """Raises ValueError unless `tensor` is None or of shape (size,)."""
     if tensor is not None and tuple(tensor.shape) != (size,):
         raise ValueError(f"{name}: expected shape ({size},), got {tuple(tensor.shape)}")
 
 
-def check_companions(x, **tensors):
+def check_companions(x: Tensor, **tensors: Tensor | Sequence[Tensor] | None) -> None:
     """Raises TypeError or ValueError unless every tensor lies on x's device in float32 or x's dtype.
 
     float64 features need float64 parameters: nothing is narrowed behind the user's back.

@@ -1,12 +1,56 @@
-"""What every module with a calibrator shares: the MLP over boundary distances, its options and what it yields."""
+"""What every module with a calibrator shares: the MLP over boundary distances, its options, its start, what it yields.
+
+The start belongs to the layers. Tools that initialise a network module by module (from the meta device, as FSDP does)
+call `reset_parameters` of every layer in an order of their own, and no order may lose the start.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from nerd_fast import arguments
-from nerd_fast.distances import boundary_distances, resolve_scale
+from nerd_fast.arguments import Activation, Backend, Precision
+from nerd_fast.distances import Scale, boundary_distances, resolve_scale
 
-ACTIVATIONS = {"relu": nn.ReLU, "leaky_relu": nn.LeakyReLU, "silu": nn.SiLU, "tanh": nn.Tanh}
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "relu": nn.ReLU,
+    "leaky_relu": nn.LeakyReLU,
+    "silu": nn.SiLU,
+    "tanh": nn.Tanh,
+}
+
+
+class CalibratorLayer(nn.Linear):
+    """A Linear layer of the calibrator, of a type of its own: dynamic quantisation replaces `nn.Linear` alone."""
+
+
+class NormalisationLayer(CalibratorLayer):
+    """The last layer of a calibrator that yields a and b of C channels: it starts at a = 1, b = 0 everywhere."""
+
+    def reset_parameters(self) -> None:
+        nn.init.zeros_(self.weight)
+        a, b = self.bias.detach().chunk(2)
+        a.fill_(1)
+        b.zero_()
+
+
+class ClassifierLayer(CalibratorLayer):
+    """The last layer of a calibrator that yields (K, C) classifiers: it starts at a random one, everywhere the same."""
+
+    def __init__(self, inputs: int, outputs: int, in_channels: int, **factory: Any) -> None:
+        self.in_channels = in_channels
+        super().__init__(inputs, outputs, **factory)
+
+    def reset_parameters(self) -> None:
+        nn.init.zeros_(self.weight)
+        draw_classifier(self.bias.detach().view(-1, self.in_channels))
+
+
+def draw_classifier(classifier: Tensor) -> None:
+    """Fills a (K, C) classifier as `nn.Conv2d` draws the weight of a 1x1 convolution."""
+    nn.init.kaiming_uniform_(classifier, a=5**0.5)
 
 
 class Calibrated(nn.Module):
@@ -18,40 +62,54 @@ class Calibrated(nn.Module):
 
     def __init__(
         self,
-        in_channels,
-        outputs,
+        in_channels: int,
+        outputs: int,
         *,
-        spatial_dims,
-        hidden_channels,
-        activation,
-        distance_scale,
-        backend,
-        precision,
-        device,
-        dtype,
-    ):
+        spatial_dims: int,
+        hidden_channels: Iterable[int],
+        activation: Activation,
+        distance_scale: Scale,
+        backend: Backend,
+        precision: Precision | None,
+        device: torch.device | str | None,
+        dtype: torch.dtype | None,
+    ) -> None:
         super().__init__()
-        hidden_channels = tuple(hidden_channels)
-        _check_calibrator(spatial_dims, hidden_channels)
+        arguments.check_spatial_dims(spatial_dims)
         arguments.check_choices(activation, backend, precision)
         resolve_scale(distance_scale)
         self.in_channels = in_channels
         self.spatial_dims = spatial_dims
-        self.hidden_channels = hidden_channels
+        self.hidden_channels = arguments.hidden_widths(hidden_channels)
         self.activation = activation
         self.distance_scale = distance_scale
         self.backend = backend
         self.precision = precision
         factory = {"device": device, "dtype": dtype}
-        self.calibrator = _calibrator(2 * spatial_dims, hidden_channels, outputs, activation, factory)
+        layers: list[nn.Module] = []
+        inputs = 2 * spatial_dims
+        for width in self.hidden_channels:
+            layers += [CalibratorLayer(inputs, width, **factory), ACTIVATIONS[activation]()]
+            inputs = width
+        self.calibrator = nn.Sequential(*layers, self._last_layer(inputs, outputs, factory))
 
-    def calibration(self, size, *, origin=None, extent=None):
+    def _last_layer(self, inputs: int, outputs: int, factory: dict[str, Any]) -> CalibratorLayer:
+        return NormalisationLayer(inputs, outputs, **factory)
+
+    def reset_parameters(self) -> None:
+        """A fresh module: the same at every position."""
+        for layer in self._linear_layers():
+            layer.reset_parameters()
+
+    def calibration(
+        self, size: Sequence[int], *, origin: Sequence[int] | None = None, extent: Sequence[int] | None = None
+    ) -> Tensor:
         """f(v) at every position of an image of `size` pixels, (outputs, *size), to look at.
 
         Where f yields a and b (NeRDm, NeRDNorm) the first C planes are a = 1/sigma, the others b = -mu/sigma; for NeRDc
         plane k C + c is w_kc.
         """
-        last = self.calibrator[-1].weight
+        last = self._linear_layers()[-1].weight
         if len(tuple(size)) != self.spatial_dims:
             raise ValueError(f"size: expected {self.spatial_dims} numbers, got {tuple(size)}")
         dtype = torch.promote_types(last.dtype, torch.float32)
@@ -65,19 +123,22 @@ class Calibrated(nn.Module):
                     h = layer(h)
         return h.T.contiguous().view(-1, *size)  # planes, as apply_position_map reads them
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         return (
             f"spatial_dims={self.spatial_dims}, hidden_channels={self.hidden_channels}, "
             f"activation={self.activation!r}, distance_scale={self.distance_scale!r}, backend={self.backend!r}, "
             f"precision={self.precision!r}"
         )
 
-    def _linears(self):
+    def _linear_layers(self) -> list[nn.Linear]:
+        return list(self.calibrator)[::2]  # type: ignore[arg-type]  # slicing the Sequential itself would build a module
+
+    def _linears(self) -> tuple[list[Tensor], list[Tensor]]:
         """The calibrator's parameters as the functional interface takes them: weights, biases."""
-        layers = list(self.calibrator)[::2]  # slicing the Sequential itself would build a module at every call
+        layers = self._linear_layers()
         return [layer.weight for layer in layers], [layer.bias for layer in layers]
 
-    def _options(self, origin, extent):
+    def _options(self, origin: Any, extent: Any) -> dict[str, Any]:
         return {
             "activation": self.activation,
             "distance_scale": self.distance_scale,
@@ -87,28 +148,8 @@ class Calibrated(nn.Module):
             "precision": self.precision,
         }
 
-    def _reset_hidden(self):
-        for layer in self.calibrator[:-1]:
-            if isinstance(layer, nn.Linear):
-                layer.reset_parameters()
 
-
-def check_size(name, value):
+def check_size(name: str, value: int) -> None:
     """Raises ValueError unless the argument `name` is a whole number of at least 1."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ValueError(f"{name}: expected an integer of at least 1, got {value!r}")
-
-
-def _calibrator(inputs, hidden_channels, outputs, activation, factory):
-    layers = []
-    for width in hidden_channels:
-        layers += [nn.Linear(inputs, width, **factory), ACTIVATIONS[activation]()]
-        inputs = width
-    return nn.Sequential(*layers, nn.Linear(inputs, outputs, **factory))
-
-
-def _check_calibrator(spatial_dims, hidden_channels):
-    if spatial_dims not in (2, 3):
-        raise ValueError(f"spatial_dims: expected 2 or 3, got {spatial_dims!r}")
-    if not hidden_channels or any(isinstance(w, bool) or not isinstance(w, int) or w < 1 for w in hidden_channels):
-        raise ValueError(f"hidden_channels: expected one width of at least 1 per hidden layer, got {hidden_channels}")

@@ -1,8 +1,11 @@
 """Boundary distances: where a pixel is, as its distances to the borders of the image (paper, section 2.1)."""
 
 import math
+from typing import Literal
 
 import torch
+
+Scale = Literal["extent"] | float
 
 
 def resolve_scale(distance_scale):

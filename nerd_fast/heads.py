@@ -1,15 +1,31 @@
 """NeRD heads as modules: drop-in replacements for the last 1x1 convolution of a segmentation network."""
 
-import math
+from collections.abc import Iterable, Sequence
+from typing import Any, Self, TypedDict, Unpack
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from nerd_fast import functional
-from nerd_fast.calibrated import Calibrated, check_size
+from nerd_fast.arguments import Activation, Backend, Precision
+from nerd_fast.calibrated import Calibrated, CalibratorLayer, ClassifierLayer, check_size, draw_classifier
+from nerd_fast.convolution import ConvolutionLike, check_conv
+from nerd_fast.distances import Scale
 
 
-class NeRDHead(Calibrated):
+class HeadOptions(TypedDict, total=False):
+    """The options of a head that a convolution does not decide."""
+
+    hidden_channels: Iterable[int]
+    activation: Activation
+    distance_scale: Scale
+    backend: Backend
+    precision: Precision | None
+    device: torch.device | str | None
+    dtype: torch.dtype | None
+
+
+class NeRDHead(ConvolutionLike, Calibrated):
     """What NeRDm and NeRDc share: the classes, the bias and the conversion from a convolution.
 
     in_channels C and out_channels K; spatial_dims 2 or 3; hidden_channels the widths of the calibrator's hidden
@@ -18,7 +34,8 @@ class NeRDHead(Calibrated):
     products: None follows `torch.get_float32_matmul_precision()`, "ieee", "tf32x3" or "tf32" choose.
 
     State dict: `classifier` (K, C; NeRDm only), `bias` (K,) if there is one, `calibrator.0.weight`,
-    `calibrator.0.bias`, `calibrator.2.weight`, ... whatever the backend.
+    `calibrator.0.bias`, `calibrator.2.weight`, ... whatever the backend. The state dict of a 1x1 convolution, `weight`
+    (K, C, 1, 1) or (K, C, 1, 1, 1) and `bias`, loads too, strictly: as the head's start.
 
     `forward(x, origin=None, extent=None)`: features (B, C, *spatial) to logits (B, K, *spatial). `origin` and
     `extent` say that x is the window at `origin` of an image of size `extent` (padding, tiles), in pixels.
@@ -28,19 +45,19 @@ class NeRDHead(Calibrated):
 
     def __init__(
         self,
-        in_channels,
-        out_channels=1,
+        in_channels: int,
+        out_channels: int = 1,
         *,
-        spatial_dims=2,
-        hidden_channels=(32, 32),
-        activation="relu",
-        bias=False,
-        distance_scale="extent",
-        backend="auto",
-        precision=None,
-        device=None,
-        dtype=None,
-    ):
+        spatial_dims: int = 2,
+        hidden_channels: Iterable[int] = (32, 32),
+        activation: Activation = "relu",
+        bias: bool = False,
+        distance_scale: Scale = "extent",
+        backend: Backend = "auto",
+        precision: Precision | None = None,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
         check_size("in_channels", in_channels)
         check_size("out_channels", out_channels)
         super().__init__(
@@ -60,16 +77,18 @@ class NeRDHead(Calibrated):
             self.bias = nn.Parameter(torch.empty(out_channels, device=device, dtype=dtype))
         else:
             self.register_parameter("bias", None)
+        self._add_parameters({"device": device, "dtype": dtype})
+        self.reset_parameters()
 
     @classmethod
-    def from_conv(cls, conv, **options):
+    def from_conv(cls, conv: nn.Conv2d | nn.Conv3d, **options: Unpack[HeadOptions]) -> Self:
         """The head that computes what `conv` computes, an `nn.Conv2d` or `nn.Conv3d` with kernel 1.
 
         Weight and bias are copied (a head without bias for a convolution without), with their device, dtype,
         requires_grad and the training mode. `options` are the constructor's other keyword arguments. Raises
         TypeError for another kind of module and ValueError for a convolution that is not a plain 1x1.
         """
-        _check_conv(conv)
+        check_conv(conv)
         for name in ("bias", "spatial_dims"):
             if name in options:
                 raise TypeError(f"{name}: from_conv takes it from the convolution; do not pass it")
@@ -81,16 +100,25 @@ class NeRDHead(Calibrated):
             bias=conv.bias is not None,
             **{"device": weight.device, "dtype": weight.dtype, **options},
         )
-        head._start_from(weight)
+        with torch.no_grad():
+            head._classifier_parameter().view(-1).copy_(weight.flatten())
+            if conv.bias is not None:
+                head.bias.copy_(conv.bias)
         if conv.bias is not None:
             head.bias.requires_grad_(conv.bias.requires_grad)
-            with torch.no_grad():
-                head.bias.copy_(conv.bias)
         if not conv.weight.requires_grad:
             head._classifier_parameter().requires_grad_(False)
         return head.train(conv.training)
 
-    def position_map(self, size, *, origin=None, extent=None):
+    def reset_parameters(self) -> None:
+        """A fresh head: a random classifier, as `nn.Conv2d` draws it, the same at every position."""
+        super().reset_parameters()
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
+
+    def position_map(
+        self, size: Sequence[int], *, origin: Sequence[int] | None = None, extent: Sequence[int] | None = None
+    ) -> tuple[Tensor, Tensor]:
         """The head as a position-wise linear map of an image of `size` pixels: weight (K, C, *size), beta (K, *size).
 
         `functional.apply_position_map(x, weight, beta)` then gives the head's logits without its MLP. The map
@@ -101,12 +129,20 @@ class NeRDHead(Calibrated):
             beta = beta + self.bias.to(beta.dtype).view(-1, *[1] * self.spatial_dims)
         return weight, beta
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         return f"{self.in_channels}, {self.out_channels}, bias={self.bias is not None}, {super().extra_repr()}"
 
-    def _reset_bias(self):
-        if self.bias is not None:
-            nn.init.zeros_(self.bias)
+    @staticmethod
+    def _outputs(in_channels: int, out_channels: int) -> int:
+        """How many outputs the calibrator has."""
+        raise NotImplementedError
+
+    def _add_parameters(self, factory: dict[str, Any]) -> None:
+        """Registers the parameters beside the calibrator and the bias."""
+
+    def _fold(self, f: Tensor) -> tuple[Tensor, Tensor]:
+        """Weight and beta of the position-wise linear map that the calibrator's outputs stand for."""
+        raise NotImplementedError
 
 
 class NeRDm(NeRDHead):
@@ -118,38 +154,35 @@ class NeRDm(NeRDHead):
 
     __doc__ += NeRDHead.__doc__.partition("\n")[2]
 
-    def __init__(self, in_channels, out_channels=1, **options):
-        super().__init__(in_channels, out_channels, **options)
-        last = self.calibrator[-1]
-        self.classifier = nn.Parameter(last.weight.new_empty(out_channels, in_channels))
-        self.reset_parameters()
+    @property
+    def weight(self) -> Tensor:
+        """The classifier as the weight of a convolution, (K, C, 1, 1) or (K, C, 1, 1, 1): a view, not a parameter."""
+        return self.classifier.view(*self.classifier.shape, *self.kernel_size)
 
-    def reset_parameters(self):
+    def reset_parameters(self) -> None:
         """A fresh head: a random classifier, as `nn.Conv2d` draws it, the same at every position."""
-        self._reset_hidden()
-        self._start_from(_random_classifier(self.classifier))
-        self._reset_bias()
+        super().reset_parameters()
+        draw_classifier(self.classifier)
 
-    def forward(self, x, origin=None, extent=None):
+    def forward(self, x: Tensor, origin: Any = None, extent: Any = None) -> Tensor:
         options = self._options(origin, extent)
         return functional.nerdm(x, self.classifier, *self._linears(), self.bias, **options)
 
     @staticmethod
-    def _outputs(in_channels, out_channels):
+    def _outputs(in_channels: int, out_channels: int) -> int:
         return 2 * in_channels
 
-    def _start_from(self, weight):
-        last = self.calibrator[-1]
-        with torch.no_grad():
-            self.classifier.copy_(weight)
-            last.weight.zero_()
-            last.bias[: self.in_channels] = 1
-            last.bias[self.in_channels :] = 0
+    def _add_parameters(self, factory: dict[str, Any]) -> None:
+        self.classifier = nn.Parameter(torch.empty(self.out_channels, self.in_channels, **factory))
 
-    def _classifier_parameter(self):
+    def _start(self, weight: Tensor) -> dict[str, Tensor]:
+        a = torch.ones_like(weight[0])
+        return {"classifier": weight, **self._last_layer_start(torch.cat([a, torch.zeros_like(a)]))}
+
+    def _classifier_parameter(self) -> Tensor:
         return self.classifier
 
-    def _fold(self, f):
+    def _fold(self, f: Tensor) -> tuple[Tensor, Tensor]:
         a, b = f.chunk(2)
         classifier = self.classifier.to(f.dtype)
         weight = classifier.view(*classifier.shape, *[1] * self.spatial_dims) * a
@@ -164,59 +197,23 @@ class NeRDc(NeRDHead):
 
     __doc__ += NeRDHead.__doc__.partition("\n")[2]
 
-    def __init__(self, in_channels, out_channels=1, **options):
-        super().__init__(in_channels, out_channels, **options)
-        self.reset_parameters()
-
-    def reset_parameters(self):
-        """A fresh head: a random classifier, as `nn.Conv2d` draws it, the same at every position."""
-        self._reset_hidden()
-        last = self.calibrator[-1].bias
-        self._start_from(_random_classifier(last.new_empty(self.out_channels, self.in_channels)))
-        self._reset_bias()
-
-    def forward(self, x, origin=None, extent=None):
+    def forward(self, x: Tensor, origin: Any = None, extent: Any = None) -> Tensor:
         options = self._options(origin, extent)
         return functional.nerdc(x, *self._linears(), self.bias, out_channels=self.out_channels, **options)
 
     @staticmethod
-    def _outputs(in_channels, out_channels):
+    def _outputs(in_channels: int, out_channels: int) -> int:
         return out_channels * in_channels
 
-    def _start_from(self, weight):
-        last = self.calibrator[-1]
-        with torch.no_grad():
-            last.weight.zero_()
-            last.bias.copy_(weight.flatten())
+    def _last_layer(self, inputs: int, outputs: int, factory: dict[str, Any]) -> CalibratorLayer:
+        return ClassifierLayer(inputs, outputs, self.in_channels, **factory)
 
-    def _classifier_parameter(self):
-        return self.calibrator[-1].bias
+    def _start(self, weight: Tensor) -> dict[str, Tensor]:
+        return self._last_layer_start(weight.flatten())
 
-    def _fold(self, f):
+    def _classifier_parameter(self) -> Tensor:
+        return self._linear_layers()[-1].bias
+
+    def _fold(self, f: Tensor) -> tuple[Tensor, Tensor]:
         weight = f.unflatten(0, (self.out_channels, self.in_channels))
         return weight, weight.new_zeros(self.out_channels, *weight.shape[2:])
-
-
-def _random_classifier(like):
-    """A (K, C) weight drawn as `nn.Conv2d` draws that of a 1x1 convolution."""
-    weight = torch.empty_like(like)
-    nn.init.kaiming_uniform_(weight, a=math.sqrt(5))
-    return weight
-
-
-def _check_conv(conv):
-    if not isinstance(conv, (nn.Conv2d, nn.Conv3d)):
-        raise TypeError(f"conv: expected an nn.Conv2d or nn.Conv3d with kernel 1, got {type(conv).__name__}")
-    if isinstance(conv.weight, nn.parameter.UninitializedParameter):
-        raise ValueError(f"conv: {type(conv).__name__} has no weight yet; run one forward pass of the network first")
-    if nn.utils.parametrize.is_parametrized(conv) or "weight" not in conv._parameters:
-        raise ValueError(
-            "conv: its weight is parametrized (weight_norm, spectral_norm, ...), which a head would drop; remove the "
-            "parametrization first, with torch.nn.utils.parametrize.remove_parametrizations(conv, 'weight')"
-        )
-    for name, expected in (("kernel_size", 1), ("stride", 1), ("groups", 1)):
-        value = getattr(conv, name)
-        if any(v != expected for v in (value if isinstance(value, tuple) else (value,))):
-            raise ValueError(f"conv: expected a 1x1 convolution with {name} {expected}, got {name} {value}")
-    if conv.padding != "same" and any(p != 0 for p in (conv.padding if conv.padding != "valid" else (0,))):
-        raise ValueError(f"conv: expected no padding, got padding {conv.padding}")

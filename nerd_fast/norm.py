@@ -1,9 +1,15 @@
 """NeRDNorm: the normalisation by position that is inside of NeRDm, as a module of its own."""
 
+from collections.abc import Iterable
+from typing import Any
+
 import torch
+from torch import Tensor
 
 from nerd_fast import functional
+from nerd_fast.arguments import Activation, Backend, Precision
 from nerd_fast.calibrated import Calibrated, check_size
+from nerd_fast.distances import Scale
 
 
 class NeRDNorm(Calibrated):
@@ -27,17 +33,17 @@ class NeRDNorm(Calibrated):
 
     def __init__(
         self,
-        channels,
+        channels: int,
         *,
-        spatial_dims=2,
-        hidden_channels=(32, 32),
-        activation="relu",
-        distance_scale="extent",
-        backend="auto",
-        precision=None,
-        device=None,
-        dtype=None,
-    ):
+        spatial_dims: int = 2,
+        hidden_channels: Iterable[int] = (32, 32),
+        activation: Activation = "relu",
+        distance_scale: Scale = "extent",
+        backend: Backend = "auto",
+        precision: Precision | None = None,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
         check_size("channels", channels)
         super().__init__(
             channels,
@@ -51,23 +57,13 @@ class NeRDNorm(Calibrated):
             device=device,
             dtype=dtype,
         )
-        self.reset_parameters()
 
     @property
-    def channels(self):
+    def channels(self) -> int:
         return self.in_channels
 
-    def reset_parameters(self):
-        """A fresh module: the identity."""
-        self._reset_hidden()
-        last = self.calibrator[-1]
-        with torch.no_grad():
-            last.weight.zero_()
-            last.bias[: self.channels] = 1
-            last.bias[self.channels :] = 0
-
-    def forward(self, x, origin=None, extent=None):
+    def forward(self, x: Tensor, origin: Any = None, extent: Any = None) -> Tensor:
         return functional.nerdnorm(x, *self._linears(), **self._options(origin, extent))
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         return f"{self.channels}, {super().extra_repr()}"
