@@ -8,53 +8,48 @@ from importlib import import_module
 from typing import Union, get_args, get_origin, get_type_hints
 
 from nerd_fast import __version__
-from nerd_fast.segmentation.base.config import require
 from nerd_fast.segmentation.base.errors import Interrupted, NerdFastError, UsageError
 
-# name: (what it does, module and class of its options in segmentation, module and function)
+# name: (what it does, its module, whose `run` takes its options; the class of these, None where it has none)
 COMMANDS = {
-    "doctor": ("versions, devices, and which backend a head would use here", None, "doctor:run"),
+    "doctor": ("versions, devices, and which backend a head would use here", "doctor", None),
     "verify": (
         "check a data set before anything is trained on it",
-        "base.config:VerifyOptions",
-        "segmentation.commands.verify:run",
+        "segmentation.commands.verify",
+        "VerifyOptions",
     ),
     "train": (
         "train a U-Net with the 1x1 convolution or a NeRD head",
-        "base.config:TrainConfig",
-        "segmentation.commands.train:run",
+        "segmentation.commands.train",
+        "TrainConfig",
     ),
-    "evaluate": (
-        "per-case and mean metrics of a run",
-        "base.config:EvaluateOptions",
-        "segmentation.commands.evaluate:run",
-    ),
+    "evaluate": ("per-case and mean metrics of a run", "segmentation.commands.evaluate", "EvaluateOptions"),
     "predict": (
         "masks as NIfTI in the geometry of the input",
-        "base.config:PredictOptions",
-        "segmentation.commands.predict:run",
+        "segmentation.commands.predict",
+        "PredictOptions",
     ),
     "reproduce": (
         "the paper's tables and figures on your data",
-        "study.options:ReproduceOptions",
-        "segmentation.study.reproduce:run",
+        "segmentation.study.reproduce",
+        "ReproduceOptions",
     ),
     "diagnose": (
         "how the last features of runs depend on position",
-        "study.options:DiagnoseOptions",
-        "segmentation.commands.diagnose:run",
+        "segmentation.commands.diagnose",
+        "DiagnoseOptions",
     ),
-    "report": ("one HTML file about evaluated runs", "study.options:ReportOptions", "segmentation.commands.report:run"),
+    "report": ("one HTML file about evaluated runs", "segmentation.commands.report", "ReportOptions"),
     "export": (
         "weights as safetensors, and a program that runs without this package",
-        "study.options:ExportOptions",
-        "segmentation.commands.export:run",
+        "segmentation.commands.export",
+        "ExportOptions",
     ),
     "nnunet": ("print the folder of nnU-Net trainers, for nnUNet_extTrainer", None, "nnunet.folder:print_folder"),
     "demo": (
         "synthetic data, three networks, their table and figures",
-        "base.config:DemoOptions",
-        "segmentation.commands.demo:run",
+        "segmentation.commands.demo",
+        "DemoOptions",
     ),
 }
 
@@ -66,12 +61,11 @@ def main(arguments=None):
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     top = _top_parser().parse_args(arguments)
-    _, options_class, home = COMMANDS[top.command]
-    module, function = home.split(":")
+    _, module, options_class = COMMANDS[top.command]
     try:
-        options = [_parse_options(top.command, options_class, top.rest)] if options_class else []
-        run = getattr(import_module(f"nerd_fast.{module}"), function)
-        return run(*options) or 0
+        command = import_module(f"nerd_fast.{module}")
+        options = [_parse_options(top.command, getattr(command, options_class), top.rest)] if options_class else []
+        return command.run(*options) or 0
     except NerdFastError as error:
         if top.debug:
             raise
@@ -107,8 +101,6 @@ def _top_parser():
 
 
 def _parse_options(command, options_class, arguments):
-    module, name = options_class.split(":")
-    options_class = getattr(import_module(f"nerd_fast.segmentation.{module}"), name)
     parser = _options_parser(command, options_class)
     try:
         options = _instance(options_class, parser.parse_args(arguments))
@@ -120,7 +112,6 @@ def _parse_options(command, options_class, arguments):
 
         parser.set_defaults(asdict(config_in(options.out)))
         options = _instance(options_class, parser.parse_args(arguments))
-    require(options)  # here, for what runs the command takes seconds to import
     return options
 
 

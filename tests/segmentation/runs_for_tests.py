@@ -90,7 +90,7 @@ def log_of(folder):
 
 def train_silently(config):
     """Train, in a process of its own, without a word."""
-    from nerd_fast.segmentation.commands.train import run as train
+    from nerd_fast.segmentation.commands.train import train
 
     with open(os.devnull, "w", encoding="utf-8") as nowhere:
         os.dup2(nowhere.fileno(), 1)

@@ -1,18 +1,23 @@
-"""What can be chosen for each command, as dataclasses: the command line, the YAML files and the checkpoints share them.
+"""Options as dataclasses, which the command line, Python, the YAML files and the checkpoints share.
 
-The defaults of `TrainConfig` are the paper's (section 3.2) where the paper states a value. This module imports nothing
-heavy, so that `nerd-fast train --help` answers at once.
+Here are those of a run and what several commands have in common; a command's own are beside what it does. The defaults
+of `TrainConfig` are the paper's (section 3.2) where the paper states a value. This module imports nothing heavy,
+so that `nerd-fast train --help` answers at once.
 """
 
 # ruff: noqa: RUF009  `option` is dataclasses.field with a help text
 from dataclasses import asdict, dataclass, field, fields
 from math import inf
-from typing import Literal
+from typing import Any, Literal
 
 from nerd_fast.segmentation.base.errors import UsageError
 
 # Where a run is written and how fast, not what it computes: these may change when a run is resumed.
 NOT_PART_OF_A_RUN = ("data", "out", "split", "num_workers", "resume", "override")
+
+
+MODELS = {"conv": "U-Net", "nerdc": "NeRDc", "nerdm": "NeRDm"}
+"""What tables and pictures call the network with each head."""
 
 
 def option(default, text, **keywords):
@@ -25,6 +30,12 @@ def option(default, text, **keywords):
     if isinstance(default, list):
         return field(default_factory=lambda: list(default), metadata=metadata)
     return field(default=default, metadata=metadata)
+
+
+def as_in(options_class: type, name: str) -> Any:
+    """A field with the default and the help text that the option has in another command."""
+    entry = next(entry for entry in fields(options_class) if entry.name == name)
+    return field(default=entry.default, default_factory=entry.default_factory, metadata=entry.metadata)
 
 
 @dataclass
@@ -131,13 +142,6 @@ class TrainConfig(DataOptions):
 
 
 @dataclass
-class VerifyOptions(DataOptions):
-    """Check a data set before anything is trained on it."""
-
-    out: str | None = option(None, "JSON file of the report")
-
-
-@dataclass
 class InferenceOptions:
     """How masks are made from a run."""
 
@@ -165,46 +169,6 @@ class InferenceOptions:
         check(0 < self.threshold < 1, "threshold", self.threshold, "a probability between 0 and 1")
         if self.window is not None:
             check(min(self.window) >= 16, "window", self.window, "two numbers from 16 on")
-
-
-@dataclass
-class EvaluateOptions(InferenceOptions):
-    """Per-case and mean metrics of a run."""
-
-    data: str | None = option(None, "folder of the data set", required=True)
-    layout: str = option("auto", "how the folder is laid out")
-    split: str | None = option(None, "JSON file of train, val and test cases (default: the split of the run)")
-    subset: Literal["train", "val", "test"] = option("test", "which cases of the split")
-    out: str | None = option(None, "JSON file of the metrics, a CSV beside it (default: RUN/metrics_SUBSET.json)")
-    score_in_crop: bool = option(False, "score inside the crop; otherwise label outside it counts as missed")
-    connectivity: Literal[6, 18, 26] = option(26, "neighbours of a voxel that belong to the same lesion")
-    label_2: Literal["exclude", "background"] = option(
-        "exclude", "other pathology in WMH labels: left out of the scores, as the challenge does, or background"
-    )
-
-
-@dataclass
-class PredictOptions(InferenceOptions):
-    """Masks as NIfTI in the geometry of the input. A rerun makes what is missing."""
-
-    input: list[str] = option([], "folders of cases, or single images for a network of one channel", required=True)
-    out: str | None = option(None, "folder of the masks", required=True)
-    overwrite: bool = option(False, "make every mask again, and replace those that are there")
-
-
-@dataclass
-class DemoOptions:
-    """Synthetic data, three networks, their table and figures, in minutes."""
-
-    out: str = option("demo", "folder of everything the demo writes")
-    cases: int = option(24, "synthetic scans")
-    epochs: int = option(15, "passes over the training slices")
-    seed: int = option(0, "seed of data and training")
-
-    def __post_init__(self):
-        check(self.cases >= 3, "cases", self.cases, "3 or more, one each to train, validate and test")
-        check(self.epochs > 0, "epochs", self.epochs, "a number above 0")
-        check(0 <= self.seed < 2**63, "seed", self.seed, "a number from 0 to below 2^63")
 
 
 def five_widths(filters):

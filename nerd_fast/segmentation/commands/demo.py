@@ -1,27 +1,38 @@
 """`nerd-fast demo`: synthetic scans, a U-Net with each head, their table, and pictures of what they do."""
 
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
-from nerd_fast.segmentation.base.config import EvaluateOptions, InferenceOptions, TrainConfig
-from nerd_fast.segmentation.base.files import whole_file
-from nerd_fast.segmentation.base.tables import WMH_METRICS, results_table
-from nerd_fast.segmentation.commands import evaluate, train
-from nerd_fast.segmentation.data.layouts import find_cases
-from nerd_fast.segmentation.data.phantom import write_phantom
-from nerd_fast.segmentation.network.inference import predict_mask
-from nerd_fast.segmentation.network.trained import load_run
-from nerd_fast.segmentation.pictures.figures import calibration_figure, choose_slice, overlay_figure
-from nerd_fast.segmentation.pictures.plots import curves_figure
-from nerd_fast.segmentation.runs.loading import prepare
-from nerd_fast.segmentation.runs.runs import LAST, METRICS
+from nerd_fast.segmentation.base.config import InferenceOptions, TrainConfig, check, option
+from nerd_fast.segmentation.commands.evaluate import EvaluateOptions, evaluate
+from nerd_fast.segmentation.commands.train import train
 
 MODELS = {"U-Net": "conv", "U-Net + NeRDm": "nerdm", "U-Net + NeRDc": "nerdc"}
 FILTERS = [8, 16, 32, 64, 128]  # half the paper's, for two CPU cores
 
 
-def run(options):
+@dataclass
+class DemoOptions:
+    """Synthetic data, three networks, their table and figures, in minutes."""
+
+    out: str = option("demo", "folder of everything the demo writes")
+    cases: int = option(24, "synthetic scans")
+    epochs: int = option(15, "passes over the training slices")
+    seed: int = option(0, "seed of data and training")
+
+    def __post_init__(self):
+        check(self.cases >= 3, "cases", self.cases, "3 or more, one each to train, validate and test")
+        check(self.epochs > 0, "epochs", self.epochs, "a number above 0")
+        check(0 <= self.seed < 2**63, "seed", self.seed, "a number from 0 to below 2^63")
+
+
+def run(options: DemoOptions) -> None:
     """Do all of it in `options.out`; a demo that was interrupted is continued."""
+    from nerd_fast.segmentation.base.files import whole_file
+    from nerd_fast.segmentation.base.tables import WMH_METRICS, results_table
+    from nerd_fast.segmentation.data.phantom import write_phantom
+
     started = time.perf_counter()
     folder = Path(options.out)
     data = write_phantom(folder / "data", cases=options.cases, seed=options.seed)
@@ -37,8 +48,10 @@ def run(options):
 
 
 def _train_and_evaluate(folder, data, head, options):
+    from nerd_fast.segmentation.runs.runs import LAST
+
     print(f"\n{folder}")
-    train.run(
+    train(
         TrainConfig(
             data=str(data),
             out=str(folder),
@@ -50,11 +63,18 @@ def _train_and_evaluate(folder, data, head, options):
             resume=(folder / LAST).exists(),
         )
     )
-    summary, _ = evaluate.write_evaluation(EvaluateOptions(run=str(folder), data=str(data), accelerator="cpu"))
-    return summary
+    return evaluate(EvaluateOptions(run=str(folder), data=str(data), accelerator="cpu")).summary
 
 
 def _draw(folder, data, runs):
+    from nerd_fast.segmentation.data.layouts import find_cases
+    from nerd_fast.segmentation.network.inference import predict_mask
+    from nerd_fast.segmentation.network.trained import load_run
+    from nerd_fast.segmentation.pictures.figures import calibration_figure, choose_slice, overlay_figure
+    from nerd_fast.segmentation.pictures.plots import curves_figure
+    from nerd_fast.segmentation.runs.loading import prepare
+    from nerd_fast.segmentation.runs.runs import METRICS
+
     curves_figure(folder / "curves.png", {model: path / METRICS for model, path in runs.items()})
     networks = {}
     for model, path in runs.items():

@@ -1,85 +1,45 @@
 """`nerd-fast evaluate`: the masks of a run, scored in the whole volume."""
 
-from pathlib import Path
+from __future__ import annotations
 
-from nerd_fast.segmentation.base.errors import DataError
-from nerd_fast.segmentation.base.files import check_file
-from nerd_fast.segmentation.network.inference import mask_of
-from nerd_fast.segmentation.network.trained import load_run
-from nerd_fast.segmentation.runs.loading import find_data, find_split, prepare
-from nerd_fast.segmentation.scores import evaluation
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from nerd_fast.segmentation.base.config import InferenceOptions, option, require
+
+if TYPE_CHECKING:
+    from nerd_fast.segmentation.scores.scoring import Evaluation
 
 
-def run(options):
-    """`nerd-fast evaluate`: masks of a subset of the split, scored in the whole volume."""
-    summary, written = write_evaluation(options)
-    for name, entry in summary.items():
+@dataclass
+class EvaluateOptions(InferenceOptions):
+    """Per-case and mean metrics of a run."""
+
+    data: str | None = option(None, "folder of the data set", required=True)
+    layout: str = option("auto", "how the folder is laid out")
+    split: str | None = option(None, "JSON file of train, val and test cases (default: the split of the run)")
+    subset: Literal["train", "val", "test"] = option("test", "which cases of the split")
+    out: str | None = option(None, "JSON file of the metrics, a CSV beside it (default: RUN/metrics_SUBSET.json)")
+    score_in_crop: bool = option(False, "score inside the crop; otherwise label outside it counts as missed")
+    connectivity: Literal[6, 18, 26] = option(26, "neighbours of a voxel that belong to the same lesion")
+    label_2: Literal["exclude", "background"] = option(
+        "exclude", "other pathology in WMH labels: left out of the scores, as the challenge does, or background"
+    )
+
+
+def evaluate(options: EvaluateOptions) -> Evaluation:
+    """The masks of a subset of the split, scored in the whole volume; written as JSON and CSV too."""
+    require(options)
+    from nerd_fast.segmentation.scores.scoring import evaluate_run
+
+    return evaluate_run(options)
+
+
+def run(options: EvaluateOptions) -> None:
+    """Print the mean of every metric and where the metrics of each case are."""
+    evaluation = evaluate(options)
+    for name, entry in evaluation.summary.items():
         undefined = f"  ({entry['undefined']} undefined)" if entry["undefined"] else ""
         spread = f" +- {entry['std']:.4f}" if entry["n"] > 1 else ""
         print(f"{name:24} {entry['mean']:10.4f}{spread}  n {entry['n']}{undefined}")
-    print(written)
-
-
-def write_evaluation(options):
-    """Evaluate a run and write JSON and CSV; returns the summary and the path of the JSON file."""
-    network, config, data, checkpoint = load_run(options)
-    destination = options.out or Path(options.run) / f"metrics_{options.subset}.json"
-    check_file(evaluation.result_file(destination))
-    data = data.read_as(options)
-    dataset = find_data(_DataOf(options, data))
-    split = find_split(dataset, options.split, config.seed) if options.split else data.split
-    cases = _cases_of_split(dataset, split[options.subset], options)
-    rows = [evaluate_case(network, case, data, options) for case in cases]
-    summary = evaluation.summarise(rows, expected=[case.name for case in cases])
-    header = {
-        "run": str(options.run),
-        "checkpoint": checkpoint.name,
-        "head": config.head,
-        "filters": config.filters,
-        "seed": config.seed,
-        "data": str(options.data),
-        "subset": options.subset,
-        "threshold": options.threshold,
-        "flips": options.flips,
-        "window": options.window,
-        "score_in_crop": options.score_in_crop,
-        "connectivity": options.connectivity,
-        "label_2": options.label_2,
-        "nonfinite": data.nonfinite,
-        "allow_geometry_mismatch": data.allow_geometry_mismatch,
-    }
-    written, _ = evaluation.write_results(destination, rows, summary, header)
-    return summary, written
-
-
-def evaluate_case(network, case, data, options):
-    """The row of metrics of one case."""
-    prepared = prepare(case, data)
-    mask = prepared.geometry.paste(mask_of(network, prepared, options))
-    truth = prepared.geometry.paste(prepared.label) if options.score_in_crop else prepared.truth
-    metrics = evaluation.evaluate_labels(
-        mask,
-        truth,
-        prepared.volume.spacing,
-        range(1, data.classes + 1),
-        ignore=prepared.ignore if options.label_2 == "exclude" else None,
-        slice_axis=prepared.geometry.axis,
-        connectivity=options.connectivity,
-    )
-    return {"case": case.name, **metrics, "label_voxels_lost": prepared.label_voxels_lost}
-
-
-class _DataOf:
-    """The options that `find_data` reads, taken from the run but for the folder and its layout."""
-
-    def __init__(self, options, data):
-        self.data, self.layout = options.data, options.layout
-        self.channels, self.label, self.label_values = data.channels, data.label, data.label_values
-
-
-def _cases_of_split(dataset, names, options):
-    missing = sorted(set(names) - set(dataset.names))
-    if missing or not names:
-        found = f"no case {', '.join(missing)}" if missing else f"no case in the subset {options.subset}"
-        raise DataError(f"{options.data}: {found}; expected the cases of the split. Name another --split or --subset")
-    return dataset.subset(names)
+    print(evaluation.file)

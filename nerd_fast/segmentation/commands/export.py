@@ -1,125 +1,31 @@
-"""`nerd-fast export`: a trained network for use elsewhere.
+"""`nerd-fast export`: a trained network for use elsewhere. `network.exported` says what the files hold."""
 
-- `model.safetensors`: the weights, names as in the network's state dict; its metadata hold `config.json`, and
-  `load_network` makes the network of them.
-- `config.json`: the options and the data of the run: channels and their order, slice size, label values, percentiles.
-- `model.pt2`: a `torch.export` program of plain ATen operators, which `torch.export.load` runs with PyTorch alone. It
-  takes slices (B, C, H, W) in float32, any B, each channel scaled to [0, 1] over its volume, and returns logits
-  (B, K, H, W). H and W are fixed: a head depends on positions, and its position map is folded for that size.
-"""
+# ruff: noqa: RUF009  `option` is dataclasses.field with a help text
+from dataclasses import dataclass
+from typing import Literal
 
-import copy
-import json
-from dataclasses import asdict, replace
-from pathlib import Path
-
-import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import nn
-
-import nerd_fast
-from nerd_fast.segmentation.base.config import NOT_PART_OF_A_RUN, TrainConfig
-from nerd_fast.segmentation.base.errors import CheckpointError, UsageError
-from nerd_fast.segmentation.base.files import check_folder, whole_file
-from nerd_fast.segmentation.network.network import build_network
-from nerd_fast.segmentation.runs.checkpoints import load_weights, read_checkpoint
-from nerd_fast.segmentation.runs.loading import RunData
-from nerd_fast.segmentation.runs.runs import config_of
-
-FORMAT, FORMAT_VERSION = "nerd-fast network", 1
-WEIGHTS, CONFIG, PROGRAM = "model.safetensors", "config.json", "model.pt2"
-BATCH = 2  # of the example that the program is traced with; 0 and 1 would be taken for constants
+from nerd_fast.segmentation.base.config import InferenceOptions, as_in, check, option, require
 
 
-def run(options):
-    """Write the three files. Raises CheckpointError and UsageError before any of them is written."""
-    check_folder(options.out)
-    path = Path(options.run) / f"{options.checkpoint}.ckpt"
-    checkpoint = read_checkpoint(path)
-    config, data = config_of(checkpoint, path), RunData.of_checkpoint(checkpoint, path)
-    network = build_network(config, len(data.channels), data.classes)
-    load_weights(network, checkpoint, path)
-    folder = Path(options.out)
-    size = tuple(options.size or data.size)
-    program = export_program(network.eval(), size)
-    description = describe(config, data, size)
-    with whole_file(folder / WEIGHTS) as temporary:
-        save_file(network.state_dict(), temporary, metadata={CONFIG: description})
-    with whole_file(folder / CONFIG) as temporary:
-        temporary.write_text(description + "\n", encoding="utf-8")
-    with whole_file(folder / PROGRAM) as temporary:
-        torch.export.save(program, temporary)
-    for name in (WEIGHTS, CONFIG, PROGRAM):
-        print(folder / name)
+@dataclass
+class ExportOptions:
+    """Weights as safetensors, and a torch.export program that needs neither Triton nor this package."""
+
+    run: str | None = as_in(InferenceOptions, "run")
+    out: str | None = option(None, "folder of model.safetensors, config.json and model.pt2", required=True)
+    checkpoint: Literal["best", "last"] = as_in(InferenceOptions, "checkpoint")
+    size: list[int] | None = option(
+        None, "rows and columns of the program's slices (default: those of the run)", nargs=2
+    )
+
+    def __post_init__(self):
+        check(self.size is None or min(self.size) > 0, "size", self.size, "two numbers above 0")
 
 
-def export_program(network, size):
-    """The `torch.export` program of an evaluated network for slices of `size`, on the CPU, with any number of slices.
+def run(options: ExportOptions) -> None:
+    """Write the files and print where they are."""
+    require(options)
+    from nerd_fast.segmentation.network.exported import write_exported
 
-    Raises UsageError for a size that the network cannot take.
-    """
-    network = copy.deepcopy(network).to(memory_format=torch.contiguous_format)
-    if isinstance(network.final_conv, (nerd_fast.NeRDm, nerd_fast.NeRDc)):
-        network.final_conv = PositionMap(*network.final_conv.position_map(size))
-    example = torch.rand(BATCH, network.conv_0.conv_0.conv.in_channels, *size)
-    try:
-        with torch.no_grad():
-            network(example)
-    except (RuntimeError, ValueError) as error:
-        raise UsageError(f"--size {size[0]} {size[1]}: the network cannot take it ({error})") from error
-    return torch.export.export(network, (example,), dynamic_shapes=({0: torch.export.Dim("batch", min=1)},))
-
-
-class PositionMap(nn.Module):
-    """`s_k = sum_c x_c W_kc(v) + beta_k(v)`: features (B, C, H, W) to logits (B, K, H, W) for one H and W."""
-
-    def __init__(self, weight, beta):
-        super().__init__()
-        self.register_buffer("weight", weight.detach().contiguous())
-        self.register_buffer("beta", beta.detach().contiguous())
-
-    def forward(self, features):
-        # One output at a time: the product of all of them at once would be K times as large as the features.
-        logits = [(features * weight).sum(1) + beta for weight, beta in zip(self.weight, self.beta, strict=True)]
-        return torch.stack(logits, 1)
-
-
-def describe(config, data, size):
-    """Options and data of a run as JSON, with the size of the program's slices.
-
-    Names of cases, hashes of files and paths stay behind: a network travels farther than the data it learned from.
-    """
-    options = {name: value for name, value in asdict(config).items() if name not in NOT_PART_OF_A_RUN}
-    content = {
-        "format": FORMAT,
-        "format_version": FORMAT_VERSION,
-        "nerd_fast": nerd_fast.__version__,
-        "program_size": list(size),
-        "config": options,
-        "data": asdict(replace(data, split={}, files={})),
-    }
-    return json.dumps(content, indent=1)
-
-
-def load_network(path):
-    """The network in `model.safetensors`, in evaluation mode on the CPU, with its `TrainConfig` and its `RunData`.
-
-    Raises CheckpointError where the file is absent, damaged or not one that `nerd-fast export` wrote.
-    """
-    path = Path(path)
-    try:
-        with safe_open(path, framework="pt") as file:
-            content = json.loads(file.metadata()[CONFIG])
-            weights = {f"network.{name}": file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 the file is no dict
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(
-            f"{path}: cannot be read as an exported network ({error}). Export the run again"
-        ) from error
-    if (content.get("format"), content.get("format_version")) != (FORMAT, FORMAT_VERSION):
-        found = f"{content.get('format')} {content.get('format_version')}"
-        raise CheckpointError(f"{path}: expected {FORMAT} {FORMAT_VERSION}; found {found}. Export the run again")
-    config, data = TrainConfig(**content["config"]), RunData(**content["data"])
-    network = build_network(config, len(data.channels), data.classes)
-    load_weights(network, {"state_dict": weights}, path)
-    return network.eval(), config, data
+    for path in write_exported(options):
+        print(path)

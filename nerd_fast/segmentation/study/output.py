@@ -5,14 +5,16 @@ import io
 from dataclasses import asdict, replace
 from pathlib import Path
 
+from nerd_fast.segmentation.base.config import MODELS
 from nerd_fast.segmentation.base.files import whole_file
 from nerd_fast.segmentation.base.tables import Table, differences_table, results_table
-from nerd_fast.segmentation.commands.examples import KINDS, draw_example, load_networks, worst_slices
+from nerd_fast.segmentation.network.compared import load_networks
+from nerd_fast.segmentation.pictures.examples import KINDS, draw_example, worst_slices
 from nerd_fast.segmentation.pictures.plots import read_curves, scores_figure
 from nerd_fast.segmentation.runs.loading import find_data
 from nerd_fast.segmentation.runs.runs import METRICS
-from nerd_fast.segmentation.scores.protocol import BASELINE, MODELS, PROTOCOLS
 from nerd_fast.segmentation.scores.statistics import compare
+from nerd_fast.segmentation.study.protocol import BASELINE, PROTOCOLS
 from nerd_fast.segmentation.study.study import rows_of
 
 CHOICES = {

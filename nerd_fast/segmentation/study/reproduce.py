@@ -1,147 +1,83 @@
-"""`nerd-fast reproduce`: the paper's Table 1 or 2 on given data, run by run, as often as it takes.
+"""`nerd-fast reproduce`: a study of the paper on your data. `study.execution` says what it writes."""
 
-In the folder of the study: `runs/` (a folder each, as `nerd-fast train` and `evaluate` leave it), `table.md` (results
-beside the paper's, differences to the U-Net, what was chosen, what is missing), `results.csv`, `differences.csv`,
-`cases.csv` (every metric of every scan), `scores.png`, `missed.png` and `over_segmented.png` (Fig. 4 and 5).
-"""
+# ruff: noqa: RUF009  `option` is dataclasses.field with a help text
+from dataclasses import dataclass
+from typing import Literal
 
-import gc
-import time
-from dataclasses import replace
-from pathlib import Path
-
-import torch
-
-from nerd_fast.segmentation.base.errors import CheckpointError, DataError, Interrupted, NonFiniteError
-from nerd_fast.segmentation.commands import evaluate, train
-from nerd_fast.segmentation.data.slices import largest_size
-from nerd_fast.segmentation.data.verify import verify_dataset
-from nerd_fast.segmentation.network.trained import device_of
-from nerd_fast.segmentation.runs.loading import find_data
-from nerd_fast.segmentation.runs.runs import LAST
-from nerd_fast.segmentation.scores.protocol import PROTOCOLS, crop_size, plan, resolve
-from nerd_fast.segmentation.study.output import draw_figures, write_tables
-from nerd_fast.segmentation.study.study import SPLIT, choose_split, count_slices, note_failure, open_study, state_of
+from nerd_fast.segmentation.base.config import TrainConfig, as_in, option, require
+from nerd_fast.segmentation.commands.evaluate import EvaluateOptions
 
 
-def run(options):
-    """Do what is missing of the study, and write its tables after every run.
+@dataclass
+class ReproduceOptions:
+    """The paper's study of white matter hyperintensities (wmh, its Table 1) or of the left atrium (la, Table 2).
 
-    A run that diverges, whose checkpoint is damaged or that runs out of memory is noted and left; the others go on. The
-    exit code is then 5, 4 or 1 instead of 0.
-
-    Raises UsageError and DataError before anything is trained: for options that cannot be, for data that do not fit the
-    protocol, and for a folder that holds another study or runs of other options.
+    What the paper states is the default. What it leaves open (loss, normalisation, augmentation, ...) is an option
+    whose default is ours. The same command continues a study that was interrupted; nothing finished is done again.
     """
-    runs, options, description = _prepare(options)
-    states, codes = {planned: state_of(planned) for planned in runs}, []
-    print("\n".join(description))
-    _say(states)
-    if not options.status:
-        missing = [planned for planned, state in states.items() if not state.evaluated]
-        codes = [_finish(planned, states, options, description) for planned in missing]
-        draw_figures(options.out, states, options, again=bool(missing))
-    text = write_tables(options.out, states, options, description)
-    print(f"\n{text}\n{options.out}")
-    return max(codes, default=0)
 
+    study: Literal["wmh", "la"] = option("wmh", "which study: wmh or la", positional=True)
+    data: str | None = as_in(TrainConfig, "data")
+    out: str | None = option(None, "folder of the study: runs, tables, figures", required=True)
+    quick: bool = option(False, "a small study for a CPU: two seeds, narrow networks, few epochs, small batches")
+    status: bool = option(False, "only say what is done and what is missing, and write the tables of what is done")
 
-def _prepare(options):
-    """The runs of the study, the options with nothing left open, and what there is to say about data and protocol."""
-    protocol = PROTOCOLS[options.study]
-    device_of(options.accelerator)  # that there is one, before anything is written
-    dataset = find_data(options)
-    if options.channels is None and len(dataset.channels) != len(protocol.channels):
-        raise DataError(
-            f"{options.data}: found the channels {', '.join(dataset.channels)}; expected {len(protocol.channels)} as "
-            f"in the paper ({', '.join(protocol.channels)}). Choose with --channels, or check the folder"
-        )
-    if len(dataset.label_values) != 2:
-        raise DataError(
-            f"{options.data}: found the label values {', '.join(map(str, dataset.label_values))}; expected background "
-            "and one class as in the paper. Choose with --label-values"
-        )
-    split, source = choose_split(dataset, options, protocol)
-    if not split["train"] or not split["test"]:
-        raise DataError(f"{options.data}: {source} has no case to train or to test on; expected one or more of each")
-    size = crop_size(options, largest_size(dataset))
-    options = resolve(options, count_slices(dataset.subset(split["train"])))
-    runs = plan(
-        options,
-        size=size,
-        split_file=Path(options.out) / SPLIT,
-        channels=dataset.channels,
-        label=dataset.label,
+    heads: list[str] = option(["conv", "nerdc", "nerdm"], "heads to compare: conv (the U-Net), nerdc, nerdm")
+    filters: list[int] | None = option(
+        None, "filters of the deepest level, one network each (paper: 256 512; quick: 64)"
     )
-    if not options.status and not all(state_of(planned).evaluated for planned in runs):
-        _check_cases(dataset, split, options)
-    open_study(options.out, options.study, split, source, dataset)
-    counts = "/".join(str(len(names)) for names in split.values())
-    paper = "/".join(map(str, protocol.counts))
-    description = [
-        f"Data in {dataset.describe()}.",
-        f"Cases to train/validate/test: {counts} (paper: {paper}); {source}.",
-        f"Slices: {size[0]}x{size[1]} (paper: {protocol.crop[0]}x{protocol.crop[1]}).",
-    ]
-    if protocol.scans_share_patients and not any(case.patient for case in dataset.cases):
-        description.append(
-            "The challenge has more scans than patients and no key to tell which: two scans of one patient may lie on "
-            "both sides of the split."
-        )
-    if options.quick:
-        description.append(
-            f"A quick study, not the paper's: filters up to {options.filters}, {len(options.seeds)} seeds, "
-            f"{options.epochs} epochs, {'every slice' if options.every == 1 else f'one slice in {options.every}'}, "
-            f"batches of {options.batch_size}."
-        )
-    return runs, options, description
-
-
-def _check_cases(dataset, split, options):
-    """Raise DataError with all that is wrong with any case of the split: a night of training should not end on it."""
-    cases = tuple(dataset.subset(name for names in split.values() for name in names))
-    print(f"Reading all of the {len(cases)} cases once, to see that they can be studied", flush=True)
-    report = verify_dataset(
-        replace(dataset, cases=cases),
-        split=split,
-        nonfinite=options.nonfinite,
-        allow_geometry_mismatch=options.allow_geometry_mismatch,
+    seeds: list[int] | None = option(None, "seeds, one run each (paper: three, here 0 1 2; quick: 0 1)")
+    epochs: int | None = option(None, "passes over the training slices (paper: 90; quick: about 3000 slices in all)")
+    every: int | None = option(
+        None, "train on every n-th slice of a volume (default: 1; quick: about 300 slices an epoch)"
     )
-    faults = [str(problem) for problem in report.errors]
-    faults += [f"error: {case.name}: no label {dataset.label or ''}" for case in cases if case.label is None]
-    if faults:
-        raise DataError(
-            f"{options.data}: cannot be studied:\n  " + "\n  ".join(faults) + "\n"
-            "Mend the files, or leave the cases out with --split"
-        )
+    batch_size: int | None = option(None, "slices of a step, on each device (paper: 14; quick: 4)")
+
+    channels: list[str] | None = as_in(TrainConfig, "channels")
+    label: str | None = as_in(TrainConfig, "label")
+    label_values: list[int] | None = as_in(TrainConfig, "label_values")
+    layout: str = as_in(TrainConfig, "layout")
+    split: str | None = option(
+        None, "JSON file of train, val and test cases (default: that of the data, or a new one of the paper's sizes)"
+    )
+    split_seed: int = option(0, "seed of a new split; the paper does not say which cases it tested on")
+    crop_axes: Literal["xy", "yx"] = option(
+        "xy", "what the paper's crop (wmh 160x224, la 290x240) counts first: x, across the patient, or y, along"
+    )
+    size: list[int] | None = option(
+        None,
+        "rows (x) and columns (y) of a slice (default: the paper's crop; quick: no larger than the data need)",
+        nargs=2,
+    )
+    percentiles: list[float] = as_in(TrainConfig, "percentiles")
+    nonfinite: Literal["error", "zero"] = as_in(TrainConfig, "nonfinite")
+    allow_geometry_mismatch: bool = as_in(TrainConfig, "allow_geometry_mismatch")
+
+    loss: Literal["entropy+dice", "entropy", "dice"] = as_in(TrainConfig, "loss")
+    normalisation: Literal["batch", "instance", "group"] = as_in(TrainConfig, "normalisation")
+    dropout: float = as_in(TrainConfig, "dropout")
+    flip: bool = as_in(TrainConfig, "flip")
+    rotate: float = as_in(TrainConfig, "rotate")
+    hidden_channels: list[int] = as_in(TrainConfig, "hidden_channels")
+    distance_scale: float | Literal["extent"] = as_in(TrainConfig, "distance_scale")
+
+    checkpoint: Literal["best", "last"] = as_in(EvaluateOptions, "checkpoint")
+    threshold: float = as_in(EvaluateOptions, "threshold")
+    flips: bool = as_in(EvaluateOptions, "flips")
+    connectivity: Literal[6, 18, 26] = as_in(EvaluateOptions, "connectivity")
+    label_2: Literal["exclude", "background"] = as_in(EvaluateOptions, "label_2")
+    score_in_crop: bool = as_in(EvaluateOptions, "score_in_crop")
+
+    accelerator: str = as_in(TrainConfig, "accelerator")
+    precision: str = as_in(TrainConfig, "precision")
+    compile: bool = as_in(TrainConfig, "compile")
+    data_on_device: bool = as_in(TrainConfig, "data_on_device")
+    num_workers: int = as_in(TrainConfig, "num_workers")
 
 
-def _finish(planned, states, options, description):
-    """Train and evaluate one run and put its new state in `states`; returns 0, or the exit code of what stopped it."""
-    number = list(states).index(planned) + 1
-    print(f"\nRun {number} of {len(states)}: {planned.model}, seed {planned.seed}", flush=True)
-    note_failure(planned, None)
-    code, started = 0, time.perf_counter()
-    try:
-        if not states[planned].trained:
-            planned.training.resume = (Path(planned.folder) / LAST).exists()
-            train.run(planned.training)
-        evaluate.write_evaluation(planned.evaluation)
-    except (NonFiniteError, CheckpointError, torch.OutOfMemoryError) as error:
-        code = getattr(error, "exit_code", 1)
-        note_failure(planned, error)
-        print(f"{planned.folder}: {error}", flush=True)
-    except (Interrupted, KeyboardInterrupt):
-        write_tables(options.out, {**states, planned: state_of(planned)}, options, description)
-        raise
-    gc.collect()  # a trainer and its data refer to one another, and would otherwise stay for many runs
-    print(f"{time.perf_counter() - started:.0f} s", flush=True)
-    states[planned] = state_of(planned)
-    write_tables(options.out, states, options, description)
-    return code
+def run(options: ReproduceOptions) -> int:
+    """Do what is missing of the study; the exit code is that of a run that could not be finished, if there is one."""
+    require(options)
+    from nerd_fast.segmentation.study.execution import carry_out
 
-
-def _say(states):
-    width = max(len(planned.model) for planned in states)
-    for planned, state in states.items():
-        print(f"  {planned.model:{width}}  seed {planned.seed}  {state}")
+    return carry_out(options)

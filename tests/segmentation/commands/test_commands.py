@@ -129,7 +129,7 @@ def test_resume_with_other_options_goes_on_when_told_to(copied_run):
 
 
 def test_resume_on_another_machine_says_that_bits_may_differ(copied_run, monkeypatch):
-    monkeypatch.setattr("nerd_fast.segmentation.commands.train.environment", lambda _: {"torch": "9.9", "new": 1})
+    monkeypatch.setattr("nerd_fast.segmentation.training.session.environment", lambda _: {"torch": "9.9", "new": 1})
     code, _, message = command("train", "--out", copied_run, "--resume")
     assert code == 0
     assert f"with torch {torch.__version__} -> 9.9\n" in message

@@ -3,14 +3,13 @@
 import matplotlib.image
 import pytest
 
-from nerd_fast.segmentation.base.config import DemoOptions
 from nerd_fast.segmentation.commands import demo
 
 
 @pytest.mark.slow
 def test_demo_leaves_a_table_and_pictures_and_continues_where_it_was(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(demo, "FILTERS", [4, 4, 4, 4, 8])
-    options = DemoOptions(out=str(tmp_path / "demo"), cases=3, epochs=1)
+    options = demo.DemoOptions(out=str(tmp_path / "demo"), cases=3, epochs=1)
     demo.run(options)
     table = (tmp_path / "demo" / "table.md").read_text()
     printed = capsys.readouterr().out

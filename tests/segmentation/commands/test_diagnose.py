@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import nerd_fast
-from nerd_fast.segmentation.commands.diagnose import calibrated, calibration_maps
+from nerd_fast.segmentation.pictures.diagnosis import calibrated, calibration_maps
 from tests.segmentation.images import write_case
 from tests.segmentation.runs_for_tests import arguments, command
 

@@ -11,8 +11,8 @@ from torch import nn
 
 import nerd_fast
 from nerd_fast.segmentation.base.errors import CheckpointError
-from nerd_fast.segmentation.commands.examples import load_networks
-from nerd_fast.segmentation.commands.export import PositionMap, load_network
+from nerd_fast.segmentation.network.compared import load_networks
+from nerd_fast.segmentation.network.exported import PositionMap, load_network
 from tests.segmentation.runs_for_tests import command
 
 HEADS = ("conv", "nerdm", "nerdc")

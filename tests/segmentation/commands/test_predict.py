@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from nerd_fast.segmentation.commands import predict as prediction
+from nerd_fast.segmentation.network import prediction
 from tests.segmentation.runs_for_tests import arguments, command, in_child, refused
 
 

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from nerd_fast.segmentation.base.config import EvaluateOptions
-from nerd_fast.segmentation.commands import evaluate
+from nerd_fast.segmentation.commands.evaluate import EvaluateOptions
 from nerd_fast.segmentation.data.layouts import find_cases
 from nerd_fast.segmentation.network import inference
 from nerd_fast.segmentation.runs.loading import RunData
+from nerd_fast.segmentation.scores import scoring
 from tests.segmentation.data.test_layouts import wmh_fake
 
 SIZE = [6, 5]
@@ -27,7 +27,7 @@ def scan(tmp_path):
 def score(scan, monkeypatch, mask, **options):
     case, data = scan
     monkeypatch.setattr(inference, "predict_mask", lambda network, images, **_: mask(images))
-    return evaluate.evaluate_case(None, case, data, EvaluateOptions(**options))
+    return scoring.evaluate_case(None, case, data, EvaluateOptions(**options))
 
 
 def everything(images):

@@ -12,9 +12,8 @@ import torch
 
 from nerd_fast.cli import main
 from nerd_fast.segmentation.base.errors import CheckpointError, Interrupted, NonFiniteError
-from nerd_fast.segmentation.commands import train
 from nerd_fast.segmentation.data.phantom import write_phantom
-from nerd_fast.segmentation.study import reproduce
+from nerd_fast.segmentation.study import execution
 from nerd_fast.segmentation.training import training
 
 SMALL = ["--filters", "16", "--seeds", "0", "--epochs", "1", "--accelerator", "cpu", "--every", "2"]
@@ -39,7 +38,7 @@ def finished(data, tmp_path_factory):
 @pytest.fixture(autouse=True)
 def _without_figures(monkeypatch):
     """Figures take longer than everything else; those of `finished` are drawn, being made before this."""
-    monkeypatch.setattr(reproduce, "draw_figures", lambda *arguments, **options: None)
+    monkeypatch.setattr(execution, "draw_figures", lambda *arguments, **options: None)
 
 
 @pytest.fixture
@@ -51,14 +50,14 @@ def study(finished, tmp_path):
 @pytest.fixture
 def trained(monkeypatch):
     """The folders that are trained from here on."""
-    folders, run = [], train.run
-    monkeypatch.setattr(train, "run", lambda config: folders.append(config.out) or run(config))
+    folders, run = [], execution.train_run
+    monkeypatch.setattr(execution, "train_run", lambda config: folders.append(config.out) or run(config))
     return folders
 
 
 def fail_training(monkeypatch, which, error):
     """The `which`-th training from here on raises `error`."""
-    run, calls = train.run, []
+    run, calls = execution.train_run, []
 
     def failing(config):
         calls.append(config)
@@ -66,7 +65,7 @@ def fail_training(monkeypatch, which, error):
             raise error
         run(config)
 
-    monkeypatch.setattr(train, "run", failing)
+    monkeypatch.setattr(execution, "train_run", failing)
 
 
 def test_the_table_stands_beside_the_papers(finished):

@@ -6,8 +6,8 @@ import pytest
 
 from nerd_fast.segmentation.base.errors import DataError, UsageError
 from nerd_fast.segmentation.data.cases import Case, DataSet
-from nerd_fast.segmentation.scores.protocol import PROTOCOLS
-from nerd_fast.segmentation.study.options import ReproduceOptions
+from nerd_fast.segmentation.study.protocol import PROTOCOLS
+from nerd_fast.segmentation.study.reproduce import ReproduceOptions
 from nerd_fast.segmentation.study.study import State, choose_split, open_study
 
 WMH = PROTOCOLS["wmh"]

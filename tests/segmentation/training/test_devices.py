@@ -6,7 +6,7 @@ import sys
 import pytest
 import torch
 
-from nerd_fast.segmentation.commands.train import run as train
+from nerd_fast.segmentation.commands.train import train
 from nerd_fast.segmentation.network.network import build_network
 from tests.segmentation.runs_for_tests import arguments, log_of, tiny_config, tiny_data
 

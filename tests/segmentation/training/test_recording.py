@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from nerd_fast.segmentation.commands.train import run as train
+from nerd_fast.segmentation.commands.train import train
 from nerd_fast.segmentation.runs.checkpoints import read_checkpoint
 from nerd_fast.segmentation.training.recording import COLUMNS, write_rows
 from tests.segmentation.runs_for_tests import tiny_config, tiny_data

@@ -7,7 +7,7 @@ import time
 import pytest
 import torch
 
-from nerd_fast.segmentation.commands.train import run as train
+from nerd_fast.segmentation.commands.train import train
 from nerd_fast.segmentation.runs.checkpoints import read_checkpoint, write_checkpoint
 from tests.segmentation.runs_for_tests import command, log_of, tiny_config, tiny_data, train_silently, weights_of
 
@@ -23,9 +23,7 @@ def data(tmp_path_factory):
 def processes():
     """Starts processes that have torch and Lightning loaded already, but no thread running."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(
-        ["nerd_fast.segmentation.commands.train", "nerd_fast.segmentation.training.training"]
-    )
+    context.set_forkserver_preload(["nerd_fast.segmentation.training.session"])
     return context
 
 

@@ -10,7 +10,7 @@ import torch
 from monai.losses import DiceCELoss
 
 from nerd_fast.segmentation.base.errors import Interrupted, UsageError
-from nerd_fast.segmentation.commands.train import run as train
+from nerd_fast.segmentation.commands.train import train
 from nerd_fast.segmentation.training import training
 from nerd_fast.segmentation.training.training import Loss, Position, dice_of_counts, overlap_counts
 from tests.segmentation.runs_for_tests import log_of, tiny_config, tiny_data, weights_of

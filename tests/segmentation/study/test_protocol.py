@@ -1,8 +1,8 @@
 import pytest
 
 from nerd_fast.segmentation.base.errors import UsageError
-from nerd_fast.segmentation.scores.protocol import crop_size, plan, resolve
-from nerd_fast.segmentation.study.options import ReproduceOptions
+from nerd_fast.segmentation.study.protocol import crop_size, plan, resolve
+from nerd_fast.segmentation.study.reproduce import ReproduceOptions
 
 
 def planned(options, size=(160, 224)):

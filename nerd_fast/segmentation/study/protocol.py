@@ -3,16 +3,16 @@
 Stated (section 3): crops of 160x224 (WMH) and 290x240 (LA), intensities in [0, 1], parts of 42/6/12 and 108/15/31
 scans, Adam at 1e-3 with weight decay 1e-6, batches of 14, 90 epochs, the rate halved at 50, 70 and 90 % of them,
 filters from 16 to 256 and from 32 to 512, three independent runs. Everything else is an option of
-`study_options.ReproduceOptions`.
+`reproduce.ReproduceOptions`.
 """
 
 from dataclasses import dataclass, fields, replace
 
-from nerd_fast.segmentation.base.config import EvaluateOptions, TrainConfig, five_widths
+from nerd_fast.segmentation.base.config import MODELS, TrainConfig, five_widths
 from nerd_fast.segmentation.base.errors import UsageError
 from nerd_fast.segmentation.base.tables import LA_METRICS, PAPER_LA, PAPER_WMH, WMH_METRICS
+from nerd_fast.segmentation.commands.evaluate import EvaluateOptions
 
-MODELS = {"conv": "U-Net", "nerdc": "NeRDc", "nerdm": "NeRDm"}
 BASELINE = "conv"
 
 

@@ -1,17 +1,14 @@
 """Slices to show, chosen by rule: where the first of several networks misses most, and where it invents most."""
 
-from argparse import Namespace
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from nerd_fast.segmentation.base.errors import DataError, UsageError
 from nerd_fast.segmentation.network.inference import predict_mask
-from nerd_fast.segmentation.network.trained import load_run
 from nerd_fast.segmentation.pictures.figures import overlay_figure
 from nerd_fast.segmentation.pictures.regions import choose_slice, missed, over_segmented
-from nerd_fast.segmentation.runs.loading import find_data, prepare
+from nerd_fast.segmentation.runs.loading import prepare
 
 KINDS = {"missed": ("missed", missed), "over_segmented": ("over", over_segmented)}
 """File name: the kind of `choose_slice`, and the regions that are counted."""
@@ -28,49 +25,6 @@ class Example:
     masks: dict[str, np.ndarray]
     spacing: tuple[float, float]
     area: int
-
-
-def load_networks(runs, *, checkpoint="last", accelerator="auto"):
-    """{name: network} of the runs {name: folder}, and their common `RunData`.
-
-    `checkpoint` is "best" or "last", for all runs or as {name: checkpoint}.
-    Raises CheckpointError for a run that cannot be read, UsageError for runs of different data: one preparation of a
-    scan could not serve them all.
-    """
-    networks, data = {}, None
-    for name, folder in runs.items():
-        which = checkpoint if isinstance(checkpoint, str) else checkpoint[name]
-        options = Namespace(run=folder, checkpoint=which, accelerator=accelerator)
-        networks[name], _, found, _ = load_run(options)
-        data = data or found
-        if lines := found.differences(data):
-            raise UsageError(
-                f"--run: {folder} was not trained on the data of {next(iter(runs.values()))}:\n  "
-                + "\n  ".join(lines)
-                + "\nCompare runs of the same data, split and slice size"
-            )
-    return networks, data
-
-
-def cases_of_run(options, data, names):
-    """The cases of these names in `options.data`, read as those of the run were; `data` is its `RunData`.
-
-    Raises DataError where one is missing or there is no name at all.
-    """
-    dataset = find_data(
-        Namespace(
-            data=options.data,
-            layout=options.layout,
-            channels=data.channels,
-            label=data.label,
-            label_values=data.label_values,
-        )
-    )
-    missing = sorted(set(names) - set(dataset.names))
-    if missing or not names:
-        found = f"no case {', '.join(missing)}" if missing else "no case in the subset"
-        raise DataError(f"{options.data}: {found}; expected the data that the run was trained on")
-    return dataset.subset(names)
 
 
 def worst_slices(networks, cases, data, *, threshold=0.5, flips=False):

@@ -1,0 +1,90 @@
+"""The masks of a run, scored in the whole volume of each case."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from nerd_fast.segmentation.base.errors import DataError
+from nerd_fast.segmentation.base.files import check_file
+from nerd_fast.segmentation.network.inference import mask_of
+from nerd_fast.segmentation.network.trained import load_run
+from nerd_fast.segmentation.runs.loading import find_data, find_split, prepare
+from nerd_fast.segmentation.scores import evaluation
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The metrics of a run: `summary` {metric: {"mean", "std", "n", "undefined"}}, `cases` a row for each case.
+
+    `header` says what was evaluated and how, `file` is the JSON file that holds all three; a CSV of the cases lies
+    beside it.
+    """
+
+    summary: dict[str, dict[str, float]]
+    cases: list[dict[str, float | int | str]]
+    header: dict[str, object]
+    file: Path
+
+
+def evaluate_run(options) -> Evaluation:
+    """Evaluate a run as the `EvaluateOptions` say, and write JSON and CSV."""
+    network, config, data, checkpoint = load_run(options)
+    destination = options.out or Path(options.run) / f"metrics_{options.subset}.json"
+    check_file(evaluation.result_file(destination))
+    data = data.read_as(options)
+    dataset = find_data(_DataOf(options, data))
+    split = find_split(dataset, options.split, config.seed) if options.split else data.split
+    cases = _cases_of_split(dataset, split[options.subset], options)
+    rows = [evaluate_case(network, case, data, options) for case in cases]
+    summary = evaluation.summarise(rows, expected=[case.name for case in cases])
+    header = {
+        "run": str(options.run),
+        "checkpoint": checkpoint.name,
+        "head": config.head,
+        "filters": config.filters,
+        "seed": config.seed,
+        "data": str(options.data),
+        "subset": options.subset,
+        "threshold": options.threshold,
+        "flips": options.flips,
+        "window": options.window,
+        "score_in_crop": options.score_in_crop,
+        "connectivity": options.connectivity,
+        "label_2": options.label_2,
+        "nonfinite": data.nonfinite,
+        "allow_geometry_mismatch": data.allow_geometry_mismatch,
+    }
+    written, _ = evaluation.write_results(destination, rows, summary, header)
+    return Evaluation(summary, rows, header, written)
+
+
+def evaluate_case(network, case, data, options):
+    """The row of metrics of one case."""
+    prepared = prepare(case, data)
+    mask = prepared.geometry.paste(mask_of(network, prepared, options))
+    truth = prepared.geometry.paste(prepared.label) if options.score_in_crop else prepared.truth
+    metrics = evaluation.evaluate_labels(
+        mask,
+        truth,
+        prepared.volume.spacing,
+        range(1, data.classes + 1),
+        ignore=prepared.ignore if options.label_2 == "exclude" else None,
+        slice_axis=prepared.geometry.axis,
+        connectivity=options.connectivity,
+    )
+    return {"case": case.name, **metrics, "label_voxels_lost": prepared.label_voxels_lost}
+
+
+class _DataOf:
+    """The options that `find_data` reads, taken from the run but for the folder and its layout."""
+
+    def __init__(self, options, data):
+        self.data, self.layout = options.data, options.layout
+        self.channels, self.label, self.label_values = data.channels, data.label, data.label_values
+
+
+def _cases_of_split(dataset, names, options):
+    missing = sorted(set(names) - set(dataset.names))
+    if missing or not names:
+        found = f"no case {', '.join(missing)}" if missing else f"no case in the subset {options.subset}"
+        raise DataError(f"{options.data}: {found}; expected the cases of the split. Name another --split or --subset")
+    return dataset.subset(names)

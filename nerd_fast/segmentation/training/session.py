@@ -1,0 +1,80 @@
+"""A run from its options: read everything, then train until the last epoch, a signal or a fault."""
+
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+
+from nerd_fast.segmentation.base.config import TrainConfig
+from nerd_fast.segmentation.base.errors import DataError, UsageError
+from nerd_fast.segmentation.base.signals import Signals
+from nerd_fast.segmentation.network.network import build_network, compile_network
+from nerd_fast.segmentation.runs.checkpoints import load_weights, read_checkpoint
+from nerd_fast.segmentation.runs.loading import RunData, load_training
+from nerd_fast.segmentation.runs.runs import LAST, config_of, environment, is_first_process, open_run, write_config
+from nerd_fast.segmentation.training.recording import Recorder
+from nerd_fast.segmentation.training.training import Segmenter, Slices, fit, make_trainer
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """What training leaves: the folder of the run, and its log, a row of `recording.COLUMNS` for each epoch."""
+
+    folder: Path
+    log: list[dict[str, float | int | None]]
+
+
+def train_run(config: TrainConfig) -> TrainedRun:
+    """Train, or go on, as the options say; an epoch is said on standard output as it ends.
+
+    Raises UsageError, DataError and CheckpointError before anything is trained, NonFiniteError where training diverges,
+    and Interrupted after SIGINT or SIGTERM, with the checkpoints in place.
+    """
+    signals = Signals()
+    with open_run(config.out, config.resume) as folder:
+        checkpoint = folder / LAST if config.resume and (folder / LAST).exists() else None
+        trainer = make_trainer(config, folder, signals)  # before the data are read, for it may not be had here
+        data, train_cases, val_cases = load_training(config)
+        torch.manual_seed(config.seed)
+        network = build_network(config, len(data.channels), data.classes)
+        if checkpoint:
+            _check_resume(config, data, network, checkpoint)
+        if config.compile:
+            compile_network(network, data.size)
+        if is_first_process():
+            write_config(config, folder)
+            _say_what_is_trained(config, data, network, train_cases, val_cases)
+        identity = {"config": asdict(config), "data": asdict(data), "environment": environment(config.accelerator)}
+        segmenter = Segmenter(network, config, data.classes, identity)
+        with signals:
+            fit(trainer, segmenter, Slices(train_cases, val_cases, config), checkpoint)
+        recorder = next(each for each in trainer.callbacks if isinstance(each, Recorder))
+        return TrainedRun(folder, recorder.rows)
+
+
+def _check_resume(config, data, network, path):
+    checkpoint = read_checkpoint(path)
+    load_weights(network, checkpoint, path)
+    before, now = checkpoint.get("environment", {}), environment(config.accelerator)
+    changed = [f"{name} {before[name]} -> {now[name]}" for name in now if before.get(name, now[name]) != now[name]]
+    if changed:
+        print(f"{path}: goes on, but perhaps not bit for bit, with {', '.join(changed)}", file=sys.stderr)
+    for what, error, lines in (
+        ("options", UsageError, config.differences(config_of(checkpoint, path))),
+        ("data", DataError, data.differences(RunData.of_checkpoint(checkpoint, path))),
+    ):
+        if lines and not config.override:
+            found = "\n  ".join(lines)
+            raise error(f"{path}: the {what} have changed since:\n  {found}\nRestore them, or resume with --override")
+
+
+def _say_what_is_trained(config, data, network, train_cases, val_cases):
+    slices = sum(len(case.images[:: config.every]) for case in train_cases)
+    weights = sum(parameter.numel() for parameter in network.parameters())
+    lost = sum(case.label_voxels_lost for case in (*train_cases, *val_cases))
+    print(
+        f"U-Net {config.filters} with head {config.head}, {weights} weights; {len(train_cases)} training cases with "
+        f"{slices} slices of {data.size[0]}x{data.size[1]}, {len(val_cases)} validation cases"
+        + (f"; the crop cuts {lost} voxels of label off" if lost else "")
+    )
