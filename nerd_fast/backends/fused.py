@@ -13,10 +13,11 @@ import torch
 OLDEST_CAPABILITY = (7, 5)
 # What a damaged or unwritable kernel cache raises from inside Triton; JSON and Unicode errors are ValueErrors.
 CACHE_FAULTS = (OSError, KeyError, ValueError)
+MOST_POSITIONS = 2**31 - 32  # the kernels count them in 32 bits, in whole tiles of up to 32
 
 
-class KernelCacheError(RuntimeError):
-    """Triton could not read or write its cache of compiled kernels."""
+class TritonFault(RuntimeError):
+    """Triton could not build what it launches, or not read or write its cache: of this machine, not of the call."""
 
 
 def obstacle(x, *, variant, out_channels, hidden_channels, activation, precision):
@@ -24,6 +25,8 @@ def obstacle(x, *, variant, out_channels, hidden_channels, activation, precision
 
     `variant` is "nerdm", "nerdc" or "nerdnorm", for which out_channels is None.
     """
+    if (positions := x.shape[2:].numel()) > MOST_POSITIONS:
+        return f"the Triton kernels count positions in 32 bits: at most {MOST_POSITIONS} in an image, not {positions}"
     return _obstacle(
         x.device,
         x.dtype,
@@ -62,21 +65,29 @@ def call(operation, *arguments, **options):
     options["precision"] = resolve_precision(options["precision"])
     try:
         return getattr(_kernels(), operation)(*arguments, **options)
-    except CACHE_FAULTS as error:
-        if not _raised_in_the_cache(error):
-            raise
-        raise KernelCacheError(
-            f"Triton could not use its kernel cache in {cache_folder()} ({type(error).__name__}: {error}). "
-            f"Remove that folder, or point TRITON_CACHE_DIR at one that can be written, and run again; "
-            f"backend='torch' runs without it."
-        ) from error
+    except Exception as error:
+        if _raised_in(error, "triton/runtime/build.py"):
+            raise TritonFault(f"{_cannot_build(error)}; backend='torch' runs without it.") from error
+        if isinstance(error, CACHE_FAULTS) and _raised_in(
+            error, "triton/runtime/cache.py", "triton/compiler/compiler.py"
+        ):
+            raise TritonFault(
+                f"Triton could not use its kernel cache in {cache_folder()} ({type(error).__name__}: {error}). "
+                f"Remove that folder, or point TRITON_CACHE_DIR at one that can be written, and run again; "
+                f"backend='torch' runs without it."
+            ) from error
+        raise
 
 
 def resolve_precision(precision):
-    """`None` follows `torch.get_float32_matmul_precision()`: "highest" is float32 itself, the others tf32."""
+    """`None` follows PyTorch: tf32 where its float32 products on CUDA are tf32, else float32 itself.
+
+    Read from the setting of CUDA's products, which `torch.set_float32_matmul_precision` sets too: once that setting, or
+    `torch.backends.fp32_precision`, has been used by itself, `torch.get_float32_matmul_precision()` raises.
+    """
     if precision is not None:
         return precision
-    return "ieee" if torch.get_float32_matmul_precision() == "highest" else "tf32"
+    return "tf32" if torch.backends.cuda.matmul.fp32_precision == "tf32" else "ieee"
 
 
 def cache_folder():
@@ -96,13 +107,30 @@ def import_fault():
     return None
 
 
+@cache
+def driver_fault():
+    """None when Triton's CUDA driver is there, else the reason in one sentence. Triton builds it on first use, in C."""
+    try:
+        _ = import_module("triton").runtime.driver.active.utils
+    except Exception as error:  # no compiler, no headers, no libcuda: a RuntimeError, a CalledProcessError, ...
+        return _cannot_build(error)
+    return None
+
+
+def _cannot_build(error):
+    return (
+        f"Triton cannot build its launcher ({type(error).__name__}: {error}); it needs a C compiler (gcc, clang or "
+        f"the one that CC names) and the headers of Python (Python.h, in a package such as python3-dev)"
+    )
+
+
 def _device_obstacle(device):
     if device.type == "cuda":
         capability = torch.cuda.get_device_capability(device)
         if capability < OLDEST_CAPABILITY:
             found = ".".join(map(str, capability))
             return f"the Triton kernels need a GPU of compute capability 7.5 or newer, and {device} has {found}"
-        return import_fault()
+        return import_fault() or driver_fault()
     if device.type != "cpu":
         return f"the Triton kernels run on CUDA tensors, not on {device.type}"
     if os.environ.get("TRITON_INTERPRET") != "1":
@@ -118,11 +146,11 @@ def _launcher():
     return import_module("nerd_fast.kernels.launch")
 
 
-def _raised_in_the_cache(error):
-    """Whether the error comes from Triton reading or writing compiled kernels, by the files it passed through."""
+def _raised_in(error, *files):
+    """Whether an error passed through one of these files of Triton's."""
+    passed = []
     trace = error.__traceback__
-    files = []
     while trace:
-        files.append(trace.tb_frame.f_code.co_filename.replace(os.sep, "/"))
+        passed.append(trace.tb_frame.f_code.co_filename.replace(os.sep, "/"))
         trace = trace.tb_next
-    return any(file.endswith(("triton/runtime/cache.py", "triton/compiler/compiler.py")) for file in files)
+    return any(file.endswith(files) for file in passed)

@@ -47,13 +47,13 @@ def choose(name, x, *, variant, out_channels, hidden_channels, activation, preci
 def run(operation, name, x, arguments, options, **configuration):
     """An operation of IN_TORCH by the backend that `choose` names for the features x.
 
-    A kernel cache that Triton cannot use is one more reason for `"auto"` to take torch; `"triton"` raises it.
+    A Triton that cannot build or cache what it launches is a reason for `"auto"` to take torch; `"triton"` raises it.
     """
     backend = choose(name, x, precision=options["precision"], activation=options["activation"], **configuration)
     if backend is fused:
         try:
             return fused.call(operation, *arguments, **options)
-        except fused.KernelCacheError as error:
+        except fused.TritonFault as error:
             if name == "triton":
                 raise
             _log_once(str(error))

@@ -1,6 +1,8 @@
 """Which backend runs a call, and what is said when the one asked for cannot: with fakes, no GPU needed."""
 
 import logging
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -12,10 +14,9 @@ from nerd_fast.backends import folded, fused, selection
 HEAD = {"variant": "nerdm", "out_channels": 1, "hidden_channels": (32, 32), "activation": "relu", "precision": None}
 
 
-def cuda_features(dtype=torch.float32):
-    return SimpleNamespace(
-        is_cuda=True, device=torch.device("cuda", 0), dtype=dtype, shape=(2, 16, 32, 32), dim=lambda: 4
-    )
+def cuda_features(dtype=torch.float32, spatial=(32, 32)):
+    shape = torch.Size((2, 16, *spatial))
+    return SimpleNamespace(is_cuda=True, device=torch.device("cuda", 0), dtype=dtype, shape=shape, dim=lambda: 4)
 
 
 @pytest.fixture(autouse=True)
@@ -29,7 +30,9 @@ def _fresh_caches(monkeypatch):
 
 @pytest.fixture
 def ampere(monkeypatch):
+    """A GPU of compute capability 8.0 whose driver Triton can use."""
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (8, 0))
+    monkeypatch.setattr(fused, "driver_fault", lambda: None)
 
 
 @pytest.mark.usefixtures("ampere")
@@ -90,11 +93,82 @@ def test_a_cpu_tensor_is_refused_by_triton_with_what_to_do():
         nerd_fast.NeRDm(4, backend="triton")(torch.randn(1, 4, 4, 4))
 
 
-@pytest.mark.parametrize(("setting", "precision"), [("highest", "ieee"), ("high", "tf32"), ("medium", "tf32")])
-def test_precision_follows_the_setting_of_pytorch_unless_chosen(monkeypatch, setting, precision):
-    monkeypatch.setattr(torch, "get_float32_matmul_precision", lambda: setting)
-    assert fused.resolve_precision(None) == precision
+class Driver:
+    """Triton's CUDA driver where building it fails as it does on a machine that lacks something."""
+
+    def __init__(self, fault):
+        self.fault = fault
+
+    @property
+    def utils(self):
+        raise self.fault
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        RuntimeError("Failed to find C compiler. Please specify via CC environment variable"),
+        subprocess.CalledProcessError(1, ["gcc", "cuda_utils.c"]),
+    ],
+    ids=["no compiler", "no headers"],
+)
+def test_a_launcher_that_triton_cannot_build_is_a_reason_not_a_crash(monkeypatch, caplog, fault):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (8, 0))
+    real = fused.import_module
+    faulty = SimpleNamespace(runtime=SimpleNamespace(driver=SimpleNamespace(active=Driver(fault))))
+    monkeypatch.setattr(fused, "import_module", lambda name: faulty if name == "triton" else real(name))
+    fused.driver_fault.cache_clear()
+    try:
+        expect_refusal(r"cannot build its launcher .*C compiler.*Python\.h", caplog)
+    finally:
+        fused.driver_fault.cache_clear()
+
+
+@pytest.mark.usefixtures("ampere")
+def test_more_positions_than_32_bits_count_are_a_reason(caplog):
+    most = cuda_features(spatial=(2**16, 2**15 - 1))
+    assert selection.choose("triton", most, **HEAD) is fused
+    expect_refusal(
+        "positions in 32 bits: at most 2147483616 in an image, not 2147483648",
+        caplog,
+        cuda_features(spatial=(2**16, 2**15)),
+    )
+
+
+# PyTorch's settings of float32 products, old and new; each is of the whole process, so each gets its own.
+SETTINGS = {
+    "pass": "ieee",
+    "torch.set_float32_matmul_precision('highest')": "ieee",
+    "torch.set_float32_matmul_precision('high')": "tf32",
+    "torch.set_float32_matmul_precision('medium')": "tf32",
+    "torch.backends.cuda.matmul.allow_tf32 = True": "tf32",
+    "torch.backends.cuda.matmul.fp32_precision = 'tf32'": "tf32",
+    "torch.backends.cuda.matmul.fp32_precision = 'ieee'": "ieee",
+    "torch.backends.fp32_precision = 'tf32'": "tf32",
+    "torch.backends.mkldnn.matmul.fp32_precision = 'bf16'": "ieee",
+}
+FOLLOWS = """
+import torch, nerd_fast
+from nerd_fast.backends import fused
+products = torch.backends.cuda.matmul, torch.backends.mkldnn.matmul
+for setting, expected in {settings!r}.items():
+    for product in (torch.backends, *products):
+        product.fp32_precision = "none"
+    torch.set_float32_matmul_precision("highest")
+    for product in products:
+        product.fp32_precision = "none"
+    exec(setting)
+    before = [product.fp32_precision for product in products]
+    assert fused.resolve_precision(None) == expected, (setting, fused.resolve_precision(None))
     assert fused.resolve_precision("tf32x3") == "tf32x3"
+    for precision in (None, "ieee", "tf32"):
+        nerd_fast.NeRDm(4, precision=precision, backend="torch")(torch.randn(1, 4, 4, 4))
+        assert [product.fp32_precision for product in products] == before, (setting, precision)
+"""
+
+
+def test_precision_follows_every_setting_of_pytorch_and_leaves_it():
+    subprocess.run([sys.executable, "-c", FOLLOWS.format(settings=SETTINGS)], check=True)
 
 
 def test_the_torch_backend_restores_the_precision_it_changed():
