@@ -45,7 +45,7 @@ COMMANDS = {
         "segmentation.commands.export",
         "ExportOptions",
     ),
-    "nnunet": ("print the folder of nnU-Net trainers, for nnUNet_extTrainer", None, "nnunet.folder:print_folder"),
+    "nnunet": ("print the folder of nnU-Net trainers, for nnUNet_extTrainer", "nnunet.folder", None),
     "demo": (
         "synthetic data, three networks, their table and figures",
         "segmentation.commands.demo",
@@ -64,8 +64,10 @@ def main(arguments=None):
     _, module, options_class = COMMANDS[top.command]
     try:
         command = import_module(f"nerd_fast.{module}")
-        options = [_parse_options(top.command, getattr(command, options_class), top.rest)] if options_class else []
-        return command.run(*options) or 0
+        if options_class is None:
+            _parser(top.command, COMMANDS[top.command][0]).parse_args(top.rest)  # --help, and nothing else
+            return command.run() or 0
+        return command.run(_parse_options(top.command, getattr(command, options_class), top.rest)) or 0
     except NerdFastError as error:
         if top.debug:
             raise
@@ -116,18 +118,20 @@ def _parse_options(command, options_class, arguments):
 
 
 def _options_parser(command, options_class):
-    from jsonargparse import ArgumentParser
-
     positional = [entry.name.upper() for entry in fields(options_class) if entry.metadata.get("positional")]
     usage = " ".join(["nerd-fast", command, *positional, "[options]"])
-    parser = ArgumentParser(
-        prog=f"nerd-fast {command}", usage=usage, description=options_class.__doc__, allow_abbrev=False
-    )
+    parser = _parser(command, options_class.__doc__, usage=usage)
     parser.add_argument("--config", action="config", help="YAML file of options; those given after it win")
     types = get_type_hints(options_class)
     for entry in fields(options_class):
         _add_option(parser, entry, types[entry.name])
     return parser
+
+
+def _parser(command, description, **keywords):
+    from jsonargparse import ArgumentParser
+
+    return ArgumentParser(prog=f"nerd-fast {command}", description=description, allow_abbrev=False, **keywords)
 
 
 def _add_option(parser, entry, kind):

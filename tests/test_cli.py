@@ -84,6 +84,8 @@ def test_help_lists_every_command():
         ["train", "--resume"],
         ["evaluate", "--run", "run"],
         ["predict", "--run", "run"],
+        ["doctor", "head"],
+        ["nnunet", "--out", "folder"],
     ],
 )
 def test_usage_errors_exit_with_2_and_no_traceback(arguments, tmp_path, monkeypatch):

@@ -10,7 +10,7 @@ def trainers_folder() -> Path:
     return Path(__file__).parent / "trainers"
 
 
-def print_folder() -> None:
+def run() -> None:
     """`nerd-fast nnunet`: prints the folder alone, for `export nnUNet_extTrainer=$(nerd-fast nnunet)`."""
     if find_spec("nnunetv2") is None:
         print(
