@@ -110,6 +110,14 @@ def test_a_plain_checkpoint_fits_but_for_the_heads():
     assert all(ours[name].shape == plain[name].shape for name in body)
 
 
+def test_the_network_compiles_whole_and_can_drop_deep_supervision_afterwards():
+    network = with_heads(NeRDmMixin).build_network_architecture(None, manager(), 1, 2)
+    compiled = torch.compile(network, fullgraph=True, backend="aot_eager")
+    assert len(compiled(torch.randn(1, 1, 32, 32))) == 2
+    network.decoder.deep_supervision = False  # as nnU-Net does before it predicts
+    assert compiled(torch.randn(1, 1, 32, 32)).shape == (1, 2, 32, 32)
+
+
 def test_no_mirroring_is_said_to_training_and_to_prediction():
     trainer = type("T", (NoMirroringMixin, NeRDmMixin, Trainer), {})()
     assert trainer.configure_rotation_dummyDA_mirroring_and_inital_patch_size() == ("rotation", False, (32, 32), None)
