@@ -19,7 +19,8 @@ DEVICE = os.environ.get("NERD_FAST_DEVICE", "cpu")
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 
 
-def pytest_collection_modifyitems(items):
+def pytest_collection_modifyitems(config, items):
+    _leave_to_ptx_alone(config, items)
     without_interpreter = pytest.mark.skip(reason="needs TRITON_INTERPRET=1 in a process of its own")
     without_gpu = pytest.mark.skip(reason="needs a CUDA GPU")
     for item in items:
@@ -27,6 +28,16 @@ def pytest_collection_modifyitems(items):
             item.add_marker(without_interpreter)
         if item.get_closest_marker("gpu") and not torch.cuda.is_available():
             item.add_marker(without_gpu)
+
+
+def _leave_to_ptx_alone(config, items):
+    """What executes the compiled kernels at length runs with `-m ptx` and in no other run."""
+    if "ptx" in config.option.markexpr.replace("not ptx", ""):
+        return
+    left = [item for item in items if item.get_closest_marker("exhaustive")]
+    if left:
+        config.hook.pytest_deselected(items=left)
+        items[:] = [item for item in items if item not in left]
 
 
 @pytest.fixture(params=["torch", pytest.param("triton", marks=pytest.mark.interpreter)])

@@ -1,0 +1,119 @@
+"""Counts what a launch does, instruction by instruction: how often, how many sectors, how many wavefronts.
+
+A sector is 32 bytes of global memory, the least that is moved. A wavefront is what shared memory serves at once: a warp
+takes an access of 4 bytes a thread in one, of 8 in two halves, of 16 in four quarters, and each part as many times as
+its busiest bank of 32 has different words. The ideal is one for each part.
+"""
+
+import re
+from collections import Counter
+
+import numpy as np
+
+from nerd_fast.kernels.audit.ptx.datatypes import WARP
+
+SECTOR = 32  # bytes
+UNIT = 2  # bytes: the grain in which the distinct bytes of a tensor are told apart
+BANKS = 32
+KINDS = (
+    ("ld.global", "global loads"),
+    ("st.global", "global stores"),
+    ("ld.shared", "shared loads"),
+    ("st.shared", "shared stores"),
+    ("ldmatrix", "shared loads"),
+    ("stmatrix", "shared stores"),
+    ("cp.async", "asynchronous copies"),
+    ("bar.", "barriers"),
+    ("shfl", "shuffles"),
+    ("mma", "mma"),
+    ("fma", "fma"),
+    ("mov", "moves"),
+    ("ld.param", "moves"),
+    ("bra", "branches"),
+)
+FLOAT = re.compile(r"(?:add|sub|mul|div|ex2|lg2|min|max|rcp|abs|neg|sqrt|rsqrt)\..*f32(?:x2)?")
+
+
+def kind_of(op):
+    """The kind of instruction that an op is counted as."""
+    for start, kind in KINDS:
+        if op.startswith(start):
+            return kind
+    return "other float32" if FLOAT.fullmatch(op) else "integer and logic"
+
+
+class Counts:
+    """Arrays with an entry for each instruction of a kernel: warps that ran it, threads, sectors, wavefronts."""
+
+    def __init__(self, kernel):
+        self.instructions = kernel.instructions
+        size = len(self.instructions)
+        self.warps, self.threads, self.sectors, self.wavefronts, self.ideal = np.zeros((5, size), np.int64)
+        self._touched = {}  # (buffer, whether stored): units of UNIT bytes, as arrays yet to be made distinct
+
+    def count_instruction(self, ins, size, mask):
+        self.warps[ins.index] += size // WARP if mask is None else int(mask.reshape(-1, WARP).any(1).sum())
+        self.threads[ins.index] += size if mask is None else int(mask.sum())
+
+    def count_global(self, ins, buffer, offset, there, size):
+        """An access of `size` bytes at the byte offsets (warps, 32) of a buffer, by the threads that are there."""
+        if size > SECTOR:
+            raise ValueError(f"{ins}: accesses of {size} bytes are not counted")
+        self.sectors[ins.index] += _distinct(np.where(there, offset // SECTOR, -1)).sum()
+        units = np.unique(offset[there])[:, None] // UNIT + np.arange(max(1, size // UNIT))
+        self._touched.setdefault((buffer, ins.op.startswith("st")), []).append(np.unique(units))
+
+    def count_shared(self, ins, offset, there, size):
+        """The same for an access of shared memory; offsets in that of each block."""
+        served = min(WARP, 4 * BANKS // max(size, 4))  # threads of one part
+        words = max(1, size // 4)
+        offset, there = offset.reshape(-1, served), there.reshape(-1, served)
+        present = there.any(1)
+        offset, there = offset[present], there[present]
+        touched = (offset[:, :, None] // 4 + np.arange(words)).reshape(len(offset), -1)
+        touched = np.sort(np.where(np.repeat(there, words, 1), touched, -1), 1)
+        banks = np.zeros((len(touched), BANKS), np.int64)
+        rows, columns = np.nonzero(_distinct(touched))
+        np.add.at(banks, (rows, touched[rows, columns] % BANKS), 1)
+        self.wavefronts[ins.index] += int(banks.max(1, initial=0).sum())
+        self.ideal[ins.index] += len(touched)
+
+    # Sums
+
+    def by_kind(self, of=None):
+        """{kind: sum} of one of the arrays, by default of `threads`."""
+        found = Counter()
+        for ins, number in zip(self.instructions, self.threads if of is None else of, strict=True):
+            found[kind_of(ins.op)] += int(number)
+        return +found
+
+    def by_op(self):
+        """{op: warps that ran it}."""
+        found = Counter()
+        for ins, number in zip(self.instructions, self.warps, strict=True):
+            found[ins.op] += int(number)
+        return +found
+
+    def by_place(self, of, most=8):
+        """The source lines with most of one of the arrays: [(line, number)]."""
+        found = Counter()
+        for ins, number in zip(self.instructions, of, strict=True):
+            found[ins.place] += int(number)
+        return found.most_common(most)
+
+    def touched(self):
+        """{(tensor, "loads" or "stores"): (distinct bytes, distinct sectors, sectors of the whole tensor)}."""
+        found = {}
+        for (buffer, stored), pieces in self._touched.items():
+            units = np.unique(np.concatenate(pieces))
+            sectors = np.unique(units // (SECTOR // UNIT))
+            whole = buffer.high // SECTOR - buffer.low // SECTOR + 1
+            found[buffer.name, "stores" if stored else "loads"] = UNIT * len(units), len(sectors), whole
+        return found
+
+
+def _distinct(values):
+    """Where each number of a row stands first among its equals; sorts the rows first; -1 is none."""
+    values = np.sort(values, 1)
+    first = np.concatenate([np.ones((len(values), 1), bool), values[:, 1:] != values[:, :-1]], 1)
+    return first & (values >= 0)
