@@ -34,6 +34,11 @@ setup(
     },
     package_data={"nerd_fast.nnunet": ["trainers/*.py"]},  # a folder of files, no package: nnU-Net imports each of them
     install_requires=CORE,
-    extras_require={"train": TRAIN, "dev": [*TRAIN, *DEV], "tensorboard": ["tensorboard"]},
+    extras_require={
+        "train": TRAIN,
+        "dev": [*TRAIN, *DEV],
+        "examples": ["fire>=0.7", "pytorch-ignite>=0.5"],
+        "tensorboard": ["tensorboard"],
+    },
     entry_points={"console_scripts": ["nerd-fast = nerd_fast.cli:main"]},
 )
