@@ -16,7 +16,8 @@ test: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	TRITON_INTERPRET=1 $(BIN)/python -m pytest -q -m interpreter
-	$(BIN)/python -m pytest -q -m "not interpreter"
+	NERD_FAST_LAUNCH=1 $(BIN)/python -m pytest -q -m launch
+	$(BIN)/python -m pytest -q -m "not interpreter and not launch"
 
 demo: $(STAMP)
 	$(BIN)/nerd-fast demo --out demo

@@ -31,7 +31,8 @@ class Launch:
     options: dict = field(default_factory=dict)
 
     def run(self):
-        self.kernel[(self.programs,)](**self.arguments, **self.constants, **self.options)
+        """Launches; the compiled kernel, None in the interpreter."""
+        return self.kernel[(self.programs,)](**self.arguments, **self.constants, **self.options)
 
 
 def forward(x, classifier, weights, biases, bias, *, out_channels, origin, extent, activation, scale, precision):

@@ -22,10 +22,13 @@ INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 def pytest_collection_modifyitems(config, items):
     _leave_to_ptx_alone(config, items)
     without_interpreter = pytest.mark.skip(reason="needs TRITON_INTERPRET=1 in a process of its own")
+    without_stub = pytest.mark.skip(reason="needs NERD_FAST_LAUNCH=1 in a process of its own")
     without_gpu = pytest.mark.skip(reason="needs a CUDA GPU")
     for item in items:
         if item.get_closest_marker("interpreter") and not INTERPRETED and DEVICE != "cuda":
             item.add_marker(without_interpreter)
+        if item.get_closest_marker("launch") and os.environ.get("NERD_FAST_LAUNCH") != "1":
+            item.add_marker(without_stub)
         if item.get_closest_marker("gpu") and not torch.cuda.is_available():
             item.add_marker(without_gpu)
 
