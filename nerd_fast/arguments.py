@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 
 from nerd_fast.backends.calibrator import ACTIVATIONS
-from nerd_fast.backends.selection import NAMES as BACKENDS
+from nerd_fast.backends.selection import NAMES
 
 Activation = Literal["relu", "leaky_relu", "silu", "tanh"]
-Backend = Literal["auto", "torch", "triton"]
+Backend = Literal["auto", "torch", "triton", "reference"]
 Precision = Literal["ieee", "tf32x3", "tf32"]
+BACKENDS = (*NAMES, "reference")
 PRECISIONS = ("ieee", "tf32x3", "tf32")
 FLOATING = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 

@@ -1,14 +1,16 @@
 """Boundary distances: where a pixel is, as its distances to the borders of the image (paper, section 2.1)."""
 
 import math
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
+from torch import Tensor
 
 Scale = Literal["extent"] | float
 
 
-def resolve_scale(distance_scale):
+def resolve_scale(distance_scale: Scale) -> float | None:
     """`None` for `"extent"`, else the number by which pixel distances are multiplied.
 
     Raises ValueError for any other string and for a number that is not finite or not positive,
@@ -25,11 +27,13 @@ def resolve_scale(distance_scale):
     return float(distance_scale)
 
 
-def resolve_window(spatial, origin, extent):
+def resolve_window(
+    spatial: Sequence[int], origin: Sequence[int] | None, extent: Sequence[int] | None, sample: int | None = None
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """The window that `spatial` pixels cover, as `(origin, extent)`: by default the whole image.
 
     `origin` is the position of the window's first pixel in an image of size `extent`. Raises ValueError when
-    either has another rank than `spatial` or the window does not lie inside the image.
+    either has another rank than `spatial` or the window does not lie inside the image; `sample` is for the message.
     """
     spatial = tuple(spatial)
     origin = (0,) * len(spatial) if origin is None else tuple(origin)
@@ -37,16 +41,24 @@ def resolve_window(spatial, origin, extent):
     for name, value in (("origin", origin), ("extent", extent)):
         if len(value) != len(spatial):
             raise ValueError(f"{name}: expected {len(spatial)} numbers, one per spatial axis, got {len(value)}")
+    name = "origin" if sample is None else f"origin[{sample}]"
     for axis, (start, size, whole) in enumerate(zip(origin, spatial, extent, strict=True)):
         if start < 0 or start + size > whole:
             raise ValueError(
-                f"origin: the window [{start}, {start + size}) on spatial axis {axis} lies outside an image of "
+                f"{name}: the window [{start}, {start + size}) on spatial axis {axis} lies outside an image of "
                 f"{whole} pixels; expected 0 <= origin and origin + size <= extent"
             )
     return origin, extent
 
 
-def boundary_distances(spatial, scale="extent", origin=None, extent=None, dtype=None, device=None):
+def boundary_distances(
+    spatial: Sequence[int],
+    scale: Scale = "extent",
+    origin: Sequence[int] | None = None,
+    extent: Sequence[int] | None = None,
+    dtype: torch.dtype | None = None,
+    device: torch.device | str | None = None,
+) -> Tensor:
     """Distances of every position to the borders of the image (paper, section 2.1).
 
     `spatial` is (H, W) or (D, H, W) in pixels. The result is (4, H, W) with the channels top, right, bottom, left,
@@ -66,10 +78,13 @@ def boundary_distances(spatial, scale="extent", origin=None, extent=None, dtype=
     dtype = torch.get_default_dtype() if dtype is None else dtype
     if not dtype.is_floating_point:
         raise TypeError(f"dtype: expected a floating-point type, got {dtype}")
+    for name, value in (("origin", origin), ("extent", extent)):
+        if value is not None and not all(hasattr(number, "__index__") for number in value):
+            raise TypeError(f"{name}: expected {len(spatial)} whole numbers, one per spatial axis, got {value!r}")
     origin, extent = resolve_window(spatial, origin, extent)
     factor = resolve_scale(scale)
 
-    def to_borders(axis):
+    def to_borders(axis: int) -> list[Tensor]:
         both = axis_distances(spatial[axis], factor, origin[axis], extent[axis], dtype, device)
         shape = [1] * len(spatial)
         shape[axis] = spatial[axis]
@@ -77,11 +92,18 @@ def boundary_distances(spatial, scale="extent", origin=None, extent=None, dtype=
 
     rows, columns = len(spatial) - 2, len(spatial) - 1
     (top, bottom), (left, right) = to_borders(rows), to_borders(columns)
-    depth = to_borders(0) if len(spatial) == 3 else ()
+    depth = to_borders(0) if len(spatial) == 3 else []
     return torch.stack([top, right, bottom, left, *depth])
 
 
-def axis_distances(size, factor, origin, extent, dtype, device):
+def axis_distances(
+    size: int,
+    factor: float | None,
+    origin: int,
+    extent: int,
+    dtype: torch.dtype,
+    device: torch.device | str | None,
+) -> tuple[Tensor, Tensor]:
     """Distances (size,) to the lower and to the upper border along one axis; `factor` as from `resolve_scale`."""
     position = torch.arange(origin, origin + size, device=device)
     low, high = position.to(dtype), (extent - 1 - position).to(dtype)

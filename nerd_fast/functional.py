@@ -4,32 +4,46 @@ Shapes: features x (B, C, *spatial), logits (B, K, *spatial), spatial (H, W) or 
 given by its Linear parameters, first to last, each weight (out, in).
 """
 
+from collections.abc import Sequence
+
 import torch
+from torch import Tensor
 
 from nerd_fast import arguments, ops
-from nerd_fast.distances import resolve_scale, resolve_window
+from nerd_fast.arguments import Activation, Backend, Precision
+from nerd_fast.distances import Scale, resolve_scale
+from nerd_fast.plain import reference_in_windows, runs_in_plain_pytorch
+from nerd_fast.windows import Positions, apply_in_windows
 
 
 def nerdm(
-    x,
-    classifier,
-    weights,
-    biases,
-    bias=None,
+    x: Tensor,
+    classifier: Tensor,
+    weights: Sequence[Tensor],
+    biases: Sequence[Tensor],
+    bias: Tensor | None = None,
     *,
-    activation="relu",
-    distance_scale="extent",
-    origin=None,
-    extent=None,
-    backend="auto",
-    precision=None,
-):
+    activation: Activation = "relu",
+    distance_scale: Scale = "extent",
+    origin: Positions | None = None,
+    extent: Positions | None = None,
+    backend: Backend = "auto",
+    precision: Precision | None = None,
+) -> Tensor:
     """NeRDm (paper, eq. 5): `s_k = sum_c w_kc (x_c a_c(v) + b_c(v)) + bias_k` with `f(v) = (a, b)`.
 
     x (B, C, *spatial) in float32, float16, bfloat16 or, on the torch backend, float64; classifier (K, C);
     f with 2 or 3 times 2 inputs (4 or 6 boundary distances) and 2 C outputs; bias (K,) or None. Parameters are in
-    float32 or x's dtype. `distance_scale`, `origin`, `extent`: see `boundary_distances`. `backend`: "auto",
-    "torch" or "triton". `precision` of float32 products: None (follows PyTorch's setting), "ieee", "tf32x3", "tf32".
+    float32 or x's dtype. `distance_scale`: see `boundary_distances`. `backend`: "auto", "torch", "triton" or
+    "reference". `precision` of float32 products: None (follows PyTorch's setting), "ieee", "tf32x3", "tf32".
+
+    `origin` and `extent` say that x is the window at `origin` of an image of size `extent`: one position, (r, c) or
+    (k, r, c), for the whole batch, or one for each sample, a list of B of them or an integer tensor (B, d). Samples of
+    equal windows are computed together. A tensor on a GPU is waited for.
+
+    `"reference"` runs the paper's equations as plain PyTorch, which can be differentiated twice, in forward mode and
+    by `torch.func`, traced, and exported to ONNX; it keeps B C N numbers and more, and leaves the memory format to
+    PyTorch. `"auto"` takes it while `torch.jit.trace` or an ONNX exporter runs.
 
     Returns logits (B, K, *spatial) in x's dtype and memory format. Differentiable once in every tensor.
     Raises ValueError or TypeError, before any launch, for arguments that do not fit one another, and ValueError
@@ -39,27 +53,35 @@ def nerdm(
         raise ValueError(f"classifier: expected shape (K, C), got {tuple(classifier.shape)}")
     out_channels, in_channels = classifier.shape
     arguments.check_features(x, in_channels, weights)
-    outputs = (2 * in_channels, f"1/sigma and -mu/sigma of {in_channels} channels")
-    options = _options(x, weights, biases, bias, out_channels, outputs, activation, backend, precision)
+    meaning = f"1/sigma and -mu/sigma of {in_channels} channels"
+    _check(x, weights, biases, bias, out_channels, 2 * in_channels, meaning, activation, backend, precision)
     arguments.check_companions(x, classifier=classifier, weights=weights, biases=biases, bias=bias)
-    place = (resolve_scale(distance_scale), *resolve_window(x.shape[2:], origin, extent))
-    return NeRDmFunction.apply(x, classifier, bias, activation, *place, *options, *weights, *biases)
+    scale = resolve_scale(distance_scale)
+    if runs_in_plain_pytorch(backend, precision, x, classifier, *weights, *biases, bias):
+        place = {"distance_scale": distance_scale, "origin": origin, "extent": extent}
+        return reference_in_windows("nerdm", x, classifier, weights, biases, bias, activation=activation, **place)
+
+    def apply(x: Tensor, *window: tuple[int, ...]) -> Tensor:
+        options = (activation, scale, *window, backend, precision)
+        return NeRDmFunction.apply(x, classifier, bias, *options, *weights, *biases)
+
+    return apply_in_windows(apply, x, origin, extent)
 
 
 def nerdc(
-    x,
-    weights,
-    biases,
-    bias=None,
+    x: Tensor,
+    weights: Sequence[Tensor],
+    biases: Sequence[Tensor],
+    bias: Tensor | None = None,
     *,
-    out_channels,
-    activation="relu",
-    distance_scale="extent",
-    origin=None,
-    extent=None,
-    backend="auto",
-    precision=None,
-):
+    out_channels: int,
+    activation: Activation = "relu",
+    distance_scale: Scale = "extent",
+    origin: Positions | None = None,
+    extent: Positions | None = None,
+    backend: Backend = "auto",
+    precision: Precision | None = None,
+) -> Tensor:
     """NeRDc (paper, section 2.2): `s_k = sum_c x_c w_kc(v) + bias_k`, output `k C + c` of f being `w_kc`.
 
     f has K C outputs; everything else is as for `nerdm`.
@@ -70,25 +92,34 @@ def nerdc(
     if outputs < out_channels or outputs % out_channels:
         raise ValueError(f"weights: expected {out_channels} C outputs of the last layer, got {outputs}")
     arguments.check_features(x, outputs // out_channels, weights)
-    outputs = (outputs, f"{out_channels} classifiers of {x.shape[1]} channels")
-    options = _options(x, weights, biases, bias, out_channels, outputs, activation, backend, precision)
+    meaning = f"{out_channels} classifiers of {x.shape[1]} channels"
+    _check(x, weights, biases, bias, out_channels, outputs, meaning, activation, backend, precision)
     arguments.check_companions(x, weights=weights, biases=biases, bias=bias)
-    place = (resolve_scale(distance_scale), *resolve_window(x.shape[2:], origin, extent))
-    return NeRDcFunction.apply(x, out_channels, bias, activation, *place, *options, *weights, *biases)
+    scale = resolve_scale(distance_scale)
+    if runs_in_plain_pytorch(backend, precision, x, *weights, *biases, bias):
+        place = {"distance_scale": distance_scale, "origin": origin, "extent": extent}
+        options = {"out_channels": out_channels, "activation": activation, **place}
+        return reference_in_windows("nerdc", x, weights, biases, bias, **options)
+
+    def apply(x: Tensor, *window: tuple[int, ...]) -> Tensor:
+        options = (activation, scale, *window, backend, precision)
+        return NeRDcFunction.apply(x, out_channels, bias, *options, *weights, *biases)
+
+    return apply_in_windows(apply, x, origin, extent)
 
 
 def nerdnorm(
-    x,
-    weights,
-    biases,
+    x: Tensor,
+    weights: Sequence[Tensor],
+    biases: Sequence[Tensor],
     *,
-    activation="relu",
-    distance_scale="extent",
-    origin=None,
-    extent=None,
-    backend="auto",
-    precision=None,
-):
+    activation: Activation = "relu",
+    distance_scale: Scale = "extent",
+    origin: Positions | None = None,
+    extent: Positions | None = None,
+    backend: Backend = "auto",
+    precision: Precision | None = None,
+) -> Tensor:
     """The normalisation of NeRDm by itself: `y_c = a_c(v) x_c + b_c(v)` with `f(v) = (a, b)`, f with 2 C outputs.
 
     Returns y (B, C, *spatial) in x's dtype and memory format. Everything else is as for `nerdm`.
@@ -98,15 +129,21 @@ def nerdnorm(
         raise ValueError(f"weights: expected 2 C outputs of the last layer, got {outputs}")
     channels = outputs // 2
     arguments.check_features(x, channels, weights)
-    arguments.check_choices(activation, backend, precision)
     meaning = f"1/sigma and -mu/sigma of {channels} channels"
-    arguments.check_calibrator(weights, biases, x.dim() - 2, outputs, meaning)
+    _check(x, weights, biases, None, channels, outputs, meaning, activation, backend, precision)
     arguments.check_companions(x, weights=weights, biases=biases)
-    place = (resolve_scale(distance_scale), *resolve_window(x.shape[2:], origin, extent))
-    return NeRDNormFunction.apply(x, activation, *place, backend, precision, *weights, *biases)
+    scale = resolve_scale(distance_scale)
+    if runs_in_plain_pytorch(backend, precision, x, *weights, *biases):
+        place = {"distance_scale": distance_scale, "origin": origin, "extent": extent}
+        return reference_in_windows("nerdnorm", x, weights, biases, activation=activation, **place)
+
+    def apply(x: Tensor, *window: tuple[int, ...]) -> Tensor:
+        return NeRDNormFunction.apply(x, activation, scale, *window, backend, precision, *weights, *biases)
+
+    return apply_in_windows(apply, x, origin, extent)
 
 
-def apply_position_map(x, weight, beta=None):
+def apply_position_map(x: Tensor, weight: Tensor, beta: Tensor | None = None) -> Tensor:
     """`s_k = sum_c x_c W_kc(v) + beta_k(v)`: a head frozen by `position_map`, without its MLP.
 
     x (B, C, *spatial), weight (K, C, *spatial), beta (K, *spatial) or None. Returns logits (B, K, *spatial) in x's
@@ -200,11 +237,10 @@ class PositionMapFunction(torch.autograd.Function):
 _OPTIONS = 6  # activation, scale, origin, extent, backend, precision stand between the tensors of `apply`
 
 
-def _options(x, weights, biases, bias, out_channels, outputs, activation, backend, precision):
+def _check(x, weights, biases, bias, out_channels, outputs, meaning, activation, backend, precision) -> None:
     arguments.check_choices(activation, backend, precision)
-    arguments.check_calibrator(weights, biases, x.dim() - 2, *outputs)
+    arguments.check_calibrator(weights, biases, x.dim() - 2, outputs, meaning)
     arguments.check_vector("bias", bias, out_channels)
-    return backend, precision
 
 
 def _operands(options, x, classifier, bias, *calibrator):

@@ -11,6 +11,7 @@ from nerd_fast.arguments import Activation, Backend, Precision
 from nerd_fast.calibrated import Calibrated, CalibratorLayer, ClassifierLayer, check_size, draw_classifier
 from nerd_fast.convolution import ConvolutionLike, check_conv
 from nerd_fast.distances import Scale
+from nerd_fast.windows import Positions
 
 
 class HeadOptions(TypedDict, total=False):
@@ -38,7 +39,9 @@ class NeRDHead(ConvolutionLike, Calibrated):
     (K, C, 1, 1) or (K, C, 1, 1, 1) and `bias`, loads too, strictly: as the head's start.
 
     `forward(x, origin=None, extent=None)`: features (B, C, *spatial) to logits (B, K, *spatial). `origin` and
-    `extent` say that x is the window at `origin` of an image of size `extent` (padding, tiles), in pixels.
+    `extent` say that x is the window at `origin` of an image of size `extent` (padding, tiles), in pixels: one position
+    for the batch, or one for each sample, a list of B tuples or an integer tensor (B, d). Samples of equal windows are
+    computed together; a tensor on a GPU is waited for. `nerd_fast.placed` says it to every head inside of a network.
 
     Raises ValueError or TypeError for arguments that do not fit, on construction and before any launch.
     """
@@ -164,7 +167,7 @@ class NeRDm(NeRDHead):
         super().reset_parameters()
         draw_classifier(self.classifier)
 
-    def forward(self, x: Tensor, origin: Any = None, extent: Any = None) -> Tensor:
+    def forward(self, x: Tensor, origin: Positions | None = None, extent: Positions | None = None) -> Tensor:
         options = self._options(origin, extent)
         return functional.nerdm(x, self.classifier, *self._linears(), self.bias, **options)
 
@@ -197,7 +200,7 @@ class NeRDc(NeRDHead):
 
     __doc__ += NeRDHead.__doc__.partition("\n")[2]
 
-    def forward(self, x: Tensor, origin: Any = None, extent: Any = None) -> Tensor:
+    def forward(self, x: Tensor, origin: Positions | None = None, extent: Positions | None = None) -> Tensor:
         options = self._options(origin, extent)
         return functional.nerdc(x, *self._linears(), self.bias, out_channels=self.out_channels, **options)
 

@@ -1,7 +1,6 @@
 """NeRDNorm: the normalisation by position that is inside of NeRDm, as a module of its own."""
 
 from collections.abc import Iterable
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,6 +9,7 @@ from nerd_fast import functional
 from nerd_fast.arguments import Activation, Backend, Precision
 from nerd_fast.calibrated import Calibrated, check_size
 from nerd_fast.distances import Scale
+from nerd_fast.windows import Positions
 
 
 class NeRDNorm(Calibrated):
@@ -26,7 +26,8 @@ class NeRDNorm(Calibrated):
     State dict: `calibrator.0.weight`, `calibrator.0.bias`, `calibrator.2.weight`, ... whatever the backend.
 
     `forward(x, origin=None, extent=None)`: features (B, C, *spatial) to features of the same shape, dtype and memory
-    format. `origin` and `extent` say that x is the window at `origin` of an image of size `extent`, in pixels.
+    format. `origin` and `extent` say that x is the window at `origin` of an image of size `extent`, in pixels,
+    one position for the batch or one for each sample, as for the heads.
 
     Raises ValueError or TypeError for arguments that do not fit, on construction and before any launch.
     """
@@ -62,7 +63,7 @@ class NeRDNorm(Calibrated):
     def channels(self) -> int:
         return self.in_channels
 
-    def forward(self, x: Tensor, origin: Any = None, extent: Any = None) -> Tensor:
+    def forward(self, x: Tensor, origin: Positions | None = None, extent: Positions | None = None) -> Tensor:
         return functional.nerdnorm(x, *self._linears(), **self._options(origin, extent))
 
     def extra_repr(self) -> str:

@@ -165,8 +165,7 @@ def _accumulating(tensor):
 
 def _refuse_double_backward(ctx, *_):
     raise RuntimeError(
-        "nerd_fast: the heads have no second derivative. Compute the double backward with nerd_fast.reference, "
-        "which is plain PyTorch."
+        "nerd_fast: the heads have no second derivative; backend='reference', which is plain PyTorch, has."
     )
 
 
