@@ -1,5 +1,6 @@
 """Packaging: the heads (`nerd_fast`), with the top-level `kernels/` mapped to `nerd_fast.kernels`."""
 
+import re
 from pathlib import Path
 
 from setuptools import find_packages, setup
@@ -15,14 +16,23 @@ TRAIN = [
     "pynrrd>=1.1",
     "matplotlib>=3.8",
 ]
-DEV = ["pytest>=8", "pytest-benchmark>=5", "hypothesis>=6", "ruff>=0.12", "einops>=0.8"]  # einops: MONAI's transformers
+DEV = [
+    "build>=1",
+    "pytest>=8",
+    "pytest-benchmark>=5",
+    "hypothesis>=6",
+    "ruff>=0.12",
+    "einops>=0.8",
+]  # einops: MONAI's transformers
+HERE = Path(__file__).parent
+VERSION = re.search(r'^__version__ = "(.+)"', (HERE / "nerd_fast/__init__.py").read_text(encoding="utf-8"), re.M)[1]
 KERNELS = ["nerd_fast.kernels", *(f"nerd_fast.kernels.{name}" for name in find_packages("kernels"))]
 
 setup(
     name="nerd-fast",
-    version="0.1.0",
+    version=VERSION,
     description="NeRD segmentation heads as fused Triton kernels, at the price of the 1x1 convolution they replace",
-    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     license_files=["LICENSE"],

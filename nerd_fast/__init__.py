@@ -7,7 +7,7 @@ The heads need torch and numpy alone; Triton is loaded by the first call that la
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOME = {
     "NeRDNorm": "norm",
