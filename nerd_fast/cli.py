@@ -110,9 +110,9 @@ def _parse_options(command, options_class, arguments):
         raise UsageError(f"--config: found a file that is no text ({error.reason}), expected YAML") from error
     if getattr(options, "resume", False):
         # What the run was started with is the default of what it is resumed with.
-        from nerd_fast.segmentation.runs.runs import config_in
+        from nerd_fast.segmentation.runs.runs import resumed
 
-        parser.set_defaults(asdict(config_in(options.out)))
+        parser.set_defaults(asdict(resumed(options.out)))
         options = _instance(options_class, parser.parse_args(arguments))
     return options
 

@@ -1,7 +1,8 @@
 """A U-Net trainer for NeRD heads: NIfTI volumes in, trained networks, masks, metrics and figures out.
 
-From Python: `verify`, `train`, `evaluate` and `predict`, each with the options of its command as a dataclass, and
-`load_network` for what `nerd-fast export` wrote; docs/python.md shows them. They load on first use.
+From Python: `verify`, `train`, `evaluate` and `predict`, each with the options of its command as a dataclass, `resumed`
+for those of a run that goes on, and `load_network` for what `nerd-fast export` wrote; docs/python.md shows them. They
+load on first use.
 
 Each wing imports from those above it alone:
 
@@ -29,6 +30,7 @@ _HOME = {
     "evaluate": "commands.evaluate",
     "load_network": "network.exported",
     "predict": "commands.predict",
+    "resumed": "runs.runs",
     "train": "commands.train",
     "verify": "commands.verify",
 }
@@ -41,6 +43,7 @@ __all__ = [
     "evaluate",
     "load_network",
     "predict",
+    "resumed",
     "train",
     "verify",
 ]
@@ -52,6 +55,7 @@ if TYPE_CHECKING:
     from nerd_fast.segmentation.commands.train import train
     from nerd_fast.segmentation.commands.verify import VerifyOptions, verify
     from nerd_fast.segmentation.network.exported import load_network
+    from nerd_fast.segmentation.runs.runs import resumed
 
 
 def __getattr__(name: str) -> Any:

@@ -28,7 +28,7 @@ from nerd_fast.segmentation.pictures.plots import read_curves
 from nerd_fast.segmentation.pictures.report_tables import case_table, classes_of, difference_table, metric_table
 from nerd_fast.segmentation.runs.checkpoints import read_checkpoint
 from nerd_fast.segmentation.runs.loading import RunData
-from nerd_fast.segmentation.runs.runs import METRICS, config_in
+from nerd_fast.segmentation.runs.runs import METRICS, config_of
 from nerd_fast.segmentation.scores.evaluation import read_results
 
 
@@ -71,14 +71,16 @@ def _read(options):
     results = {name: _results(folder, options) for name, folder in folders.items()}
     evaluated = {name: Path(document["header"]["checkpoint"]).stem for name, document in results.items()}
     networks, data = load_networks(folders, checkpoint=evaluated, accelerator=options.accelerator)
+    paths = {name: Path(folder) / f"{evaluated[name]}.ckpt" for name, folder in folders.items()}
+    checkpoints = {name: read_checkpoint(path) for name, path in paths.items()}
     return {
         name: Evaluated(
             Path(folder),
-            config_in(folder),
+            config_of(checkpoints[name], paths[name]),
             data,
             networks[name],
             results[name],
-            read_checkpoint(Path(folder) / f"{evaluated[name]}.ckpt").get("environment", {}),
+            checkpoints[name].get("environment", {}),
         )
         for name, folder in folders.items()
     }

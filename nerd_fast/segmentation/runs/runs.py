@@ -6,7 +6,8 @@ import os
 import platform
 import socket
 import subprocess
-from dataclasses import asdict, fields
+import sys
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 import torch
@@ -17,6 +18,7 @@ from nerd_fast.doctor import PACKAGES, version_of
 from nerd_fast.segmentation.base.config import TrainConfig
 from nerd_fast.segmentation.base.errors import CheckpointError, UsageError
 from nerd_fast.segmentation.base.files import whole_file
+from nerd_fast.segmentation.runs.checkpoints import read_checkpoint
 
 LAST, BEST, CONFIG, METRICS, LOCK = "last.ckpt", "best.ckpt", "config.yaml", "metrics.csv", ".lock"
 
@@ -154,6 +156,26 @@ def read_config(folder):
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise UsageError(f"{path}: cannot be read ({error})") from error
     return _known(content, path)
+
+
+def resumed(folder: str | Path) -> TrainConfig:
+    """The options that the run in `folder` goes on with: those of its last checkpoint, else those it was started with.
+
+    Raises UsageError where there is no run, CheckpointError where its checkpoint cannot be used.
+    """
+    if not folder or not (Path(folder) / LAST).exists():
+        return replace(config_in(folder), resume=True)
+    path, beside = Path(folder) / LAST, Path(folder) / CONFIG
+    config = config_of(read_checkpoint(path), path)
+    # A process that is killed may leave the new checkpoint beside the old file; and somebody may have edited it.
+    lines = config_in(folder).differences(config) if beside.exists() else []
+    if lines:
+        print(
+            f"{beside}: differs from the options in {LAST}, which count:\n  " + "\n  ".join(lines) + "\n"
+            "Choose other options on the command line, with --override",
+            file=sys.stderr,
+        )
+    return replace(config, out=str(folder), resume=True, override=False)
 
 
 def config_in(folder):

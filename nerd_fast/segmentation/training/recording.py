@@ -9,13 +9,13 @@ import pytorch_lightning as pl
 import torch
 
 from nerd_fast.segmentation.base.files import whole_file
-from nerd_fast.segmentation.runs.runs import BEST, LAST, METRICS
+from nerd_fast.segmentation.runs.runs import BEST, LAST, METRICS, write_config
 
 COLUMNS = ("epoch", "step", "lr", "train_loss", "val_dice", "skipped", "seconds", "images_per_s", "peak_memory_mib")
 
 
 class Recorder(pl.Callback):
-    """Writes `last.ckpt`, `best.ckpt` and `metrics.csv` in `folder`, and says one line for each epoch.
+    """Writes `last.ckpt`, `config.yaml`, `best.ckpt` and `metrics.csv` in `folder`, and says one line for each epoch.
 
     The best epoch is that of the highest validation Dice, or of the lowest training loss where nothing is validated.
     The log is kept in the checkpoint and written whole, so that a resumed run has one log without gaps or repeats.
@@ -41,6 +41,8 @@ class Recorder(pl.Callback):
 
     def save_last(self, trainer):
         trainer.save_checkpoint(self.folder / LAST)
+        if trainer.is_global_zero:
+            write_config(trainer.lightning_module.config, self.folder)  # after it, for the two belong together
 
     def _begin(self, trainer):
         self._rate = trainer.optimizers[0].param_groups[0]["lr"]

@@ -12,7 +12,7 @@ from nerd_fast.segmentation.base.signals import Signals
 from nerd_fast.segmentation.network.network import build_network, compile_network
 from nerd_fast.segmentation.runs.checkpoints import load_weights, read_checkpoint
 from nerd_fast.segmentation.runs.loading import RunData, load_training
-from nerd_fast.segmentation.runs.runs import LAST, config_of, environment, is_first_process, open_run, write_config
+from nerd_fast.segmentation.runs.runs import LAST, config_of, environment, is_first_process, open_run
 from nerd_fast.segmentation.training.recording import Recorder
 from nerd_fast.segmentation.training.training import Segmenter, Slices, fit, make_trainer
 
@@ -43,7 +43,6 @@ def train_run(config: TrainConfig) -> TrainedRun:
         if config.compile:
             compile_network(network, data.size)
         if is_first_process():
-            write_config(config, folder)
             _say_what_is_trained(config, data, network, train_cases, val_cases)
         identity = {"config": asdict(config), "data": asdict(data), "environment": environment(config.accelerator)}
         segmenter = Segmenter(network, config, data.classes, identity)
@@ -56,6 +55,9 @@ def train_run(config: TrainConfig) -> TrainedRun:
 def _check_resume(config, data, network, path):
     checkpoint = read_checkpoint(path)
     load_weights(network, checkpoint, path)
+    done = checkpoint.get("position", {}).get("epoch", 0)
+    if config.epochs < done:
+        raise UsageError(f"--epochs: found {config.epochs}, expected {done} or more, for {path} has done so many")
     before, now = checkpoint.get("environment", {}), environment(config.accelerator)
     changed = [f"{name} {before[name]} -> {now[name]}" for name in now if before.get(name, now[name]) != now[name]]
     if changed:

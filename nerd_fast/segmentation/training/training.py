@@ -2,6 +2,7 @@
 
 import logging
 import multiprocessing
+import signal
 import sys
 import warnings
 from dataclasses import asdict, dataclass
@@ -14,7 +15,7 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch import nn
 from torch.utils.data import DataLoader
 
-from nerd_fast.segmentation.base.errors import UsageError
+from nerd_fast.segmentation.base.errors import Interrupted, UsageError
 from nerd_fast.segmentation.base.signals import StopOnSignal, ignore_signals
 from nerd_fast.segmentation.runs.checkpoints import FORMAT, FORMAT_VERSION, WholeCheckpoints
 from nerd_fast.segmentation.training.divergence import StopOnDivergence
@@ -200,6 +201,8 @@ def fit(trainer, segmenter, slices, checkpoint=None):
     """
     try:
         trainer.fit(segmenter, slices, ckpt_path=checkpoint)
+    except SystemExit as stop:
+        raise Interrupted(signal.SIGINT) from stop  # Lightning's answer to a KeyboardInterrupt, with the exit code 1
     except torch.OutOfMemoryError as error:
         raise UsageError(
             f"--batch-size: {segmenter.config.batch_size} slices do not fit into the memory of the device. Use fewer "

@@ -7,6 +7,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from nerd_fast.segmentation.runs.runs import environment
 from tests.segmentation.damage import replace
@@ -170,6 +171,47 @@ def test_a_folder_that_is_no_run_is_named(data, tmp_path):
     refused(2, "report", "--run", tmp_path, "--out", tmp_path / "report.html", says=["nerd-fast evaluate"])
     refused(2, "train", "--out", tmp_path, "--resume", says=["config.yaml", "no run to resume"])
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_an_override_that_is_killed_before_its_first_checkpoint_can_be_resumed(copied_run, monkeypatch):
+    def die(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("nerd_fast.segmentation.training.training.Segmenter.training_step", die)
+        words = ("train", "--out", copied_run, "--resume", "--epochs", "2", "--lr", "0.5", "--override")
+        assert command(*words)[0] == 130
+    code, _, message = command("train", "--out", copied_run, "--resume")
+    assert code == 0, message
+
+
+def test_options_and_checkpoint_change_together(copied_run):
+    words = ("train", "--out", copied_run, "--resume", "--epochs", "2", "--lr", "0.5", "--override")
+    assert command(*words)[0] == 0
+    written = yaml.safe_load((copied_run / "config.yaml").read_text())
+    kept = torch.load(copied_run / "last.ckpt", weights_only=True)["config"]
+    assert written["lr"] == kept["lr"] == 0.5
+    assert "override" not in written
+
+
+def test_fewer_epochs_than_done_are_a_usage_error_and_change_nothing(copied_run):
+    command("train", "--out", copied_run, "--resume", "--epochs", "2", "--override")
+    before = {path.name: path.read_bytes() for path in copied_run.iterdir()}
+    refused(2, "train", "--out", copied_run, "--resume", "--epochs", "1", "--override", says=["--epochs", "2 or more"])
+    assert {path.name: path.read_bytes() for path in copied_run.iterdir()} == before
+
+
+def test_a_configuration_that_was_edited_is_not_what_counts_and_that_is_said(copied_run):
+    path = copied_run / "config.yaml"
+    path.write_text(path.read_text().replace("lr: 0.001", "lr: 0.5"))
+    code, _, message = command("train", "--out", copied_run, "--resume")
+    assert code == 0
+    assert "lr: 0.001 -> 0.5" in message
+
+
+def test_a_run_without_the_file_of_its_options_is_resumed_with_those_of_its_checkpoint(copied_run):
+    (copied_run / "config.yaml").unlink()
+    assert command("train", "--out", copied_run, "--resume")[0] == 0
 
 
 def test_a_configuration_that_was_broken_by_hand_is_named(copied_run):
