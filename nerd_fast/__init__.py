@@ -14,18 +14,19 @@ _HOME = {
     "NeRDc": "heads",
     "NeRDm": "heads",
     "boundary_distances": "distances",
+    "placed": "surgery",
     "replace_head": "surgery",
 }
 _MODULES = ("distances", "functional", "heads", "kernels", "norm", "ops", "reference", "segmentation", "surgery")
 
-__all__ = ["NeRDNorm", "NeRDc", "NeRDm", "boundary_distances", "functional", "reference", "replace_head"]
+__all__ = ["NeRDNorm", "NeRDc", "NeRDm", "boundary_distances", "functional", "placed", "reference", "replace_head"]
 
 if TYPE_CHECKING:
     from nerd_fast import functional, reference
     from nerd_fast.distances import boundary_distances
     from nerd_fast.heads import NeRDc, NeRDm
     from nerd_fast.norm import NeRDNorm
-    from nerd_fast.surgery import replace_head
+    from nerd_fast.surgery import placed, replace_head
 
 
 def __getattr__(name):

@@ -1,11 +1,9 @@
 """Slices too large for memory, seen through windows that overlap: each head is told where its window lies."""
 
-from contextlib import contextmanager
-
 import torch
 from monai.data.utils import compute_importance_map, dense_patch_slices
 
-from nerd_fast.heads import NeRDHead
+from nerd_fast.surgery import placed
 
 
 def windowed_logits(network, images, window):
@@ -26,19 +24,3 @@ def windowed_logits(network, images, window):
         total[(..., *place)] += logits * importance
         weight[place] += importance
     return total / weight
-
-
-@contextmanager
-def placed(network, origin, extent):
-    """Within, the NeRD heads of the network take features for the window at `origin` of an image of `extent` pixels."""
-
-    def place(head, positional, named):
-        return positional, {**named, "origin": origin, "extent": extent}
-
-    heads = [module for module in network.modules() if isinstance(module, NeRDHead)]
-    hooks = [head.register_forward_pre_hook(place, with_kwargs=True) for head in heads]
-    try:
-        yield
-    finally:
-        for hook in hooks:
-            hook.remove()
