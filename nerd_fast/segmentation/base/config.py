@@ -51,13 +51,19 @@ class DataOptions:
     size: list[int] | None = option(
         None, "rows and columns of a slice (default: the largest over the cases, up to a multiple of 16)", nargs=2
     )
-    axis: int | None = option(None, "axis the slices are stacked along (default: the one of largest spacing)")
+    axis: int | None = option(
+        None,
+        "axis the slices are stacked along, for all cases (default: that of largest spacing, if all agree); "
+        "nothing is resampled",
+    )
     percentiles: list[float] = option(
         [0, 100], "percentiles of a channel's intensities that become 0 and 1, over the whole volume", nargs=2
     )
     nonfinite: Literal["error", "zero"] = option("error", "NaN and infinity in a channel: an error, or zero")
     allow_geometry_mismatch: bool = option(
-        False, "take the images of a case for one grid although their affines place them apart; shapes must agree"
+        False,
+        "where affines place the images of a case apart, take voxel [i, j, k] of one file for voxel [i, j, k] of the "
+        "others; the axes of the files must be equally long",
     )
 
     def __post_init__(self):
@@ -151,7 +157,10 @@ class InferenceOptions:
     batch_size: int = option(32, "slices at once; halved where memory runs out")
     flips: bool = option(False, "average over the flipped slices too")
     window: list[int] | None = option(
-        None, "see each slice through overlapping windows of so many rows and columns, to save memory", nargs=2
+        None,
+        "windows of so many rows and columns that move over the whole slice, overlapping by half: sees what lies "
+        "outside of the run's slice size, and takes less memory (default: the slice at once, cut to the run's size)",
+        nargs=2,
     )
     threshold: float = option(0.5, "probability from which a voxel is foreground")
     nonfinite: Literal["error", "zero"] | None = option(
@@ -159,8 +168,8 @@ class InferenceOptions:
     )
     allow_geometry_mismatch: bool | None = option(
         None,
-        "take the images of a case for one grid although their affines place them apart; shapes must agree "
-        "(default: as the run was trained)",
+        "where affines place the images of a case apart, take voxel [i, j, k] of one file for voxel [i, j, k] of the "
+        "others (default: as the run was trained)",
     )
     accelerator: str = option("auto", "cpu, gpu or auto")
 

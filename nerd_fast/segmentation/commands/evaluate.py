@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from nerd_fast.segmentation.base.config import InferenceOptions, option, require
+from nerd_fast.segmentation.base.config import InferenceOptions, check, option, require
 
 if TYPE_CHECKING:
     from nerd_fast.segmentation.scores.scoring import Evaluation
@@ -25,6 +25,11 @@ class EvaluateOptions(InferenceOptions):
     label_2: Literal["exclude", "background"] = option(
         "exclude", "other pathology in WMH labels: left out of the scores, as the challenge does, or background"
     )
+
+    def __post_init__(self):
+        super().__post_init__()
+        both = self.score_in_crop and self.window is not None
+        check(not both, "score_in_crop", "--window too", "one of both, for windows move over the whole slice")
 
 
 def evaluate(options: EvaluateOptions) -> Evaluation:

@@ -3,22 +3,26 @@
 A slice is (H, W) with H along the first and W along the second of the two in-plane axes of the canonical volume; for
 axial slices H is X (left to right) and W is Y (back to front), so that the paper's 160x224 holds a brain of 182x218
 and 240x160 the atrium crops of up to 232x159. `picture` turns a slice for the eye.
+
+Nothing is resampled: a network sees pixels, of whatever size in millimetres.
 """
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from nerd_fast.segmentation.base.errors import DataError
-from nerd_fast.segmentation.base.faults import data_error, fault_of
-from nerd_fast.segmentation.data.cases import Case, DataSet
-from nerd_fast.segmentation.data.volumes import Grid, Volume, check_same_grid, read_grid, read_label, read_volume
+from nerd_fast.segmentation.base.faults import data_error
+from nerd_fast.segmentation.data.cases import Case
+from nerd_fast.segmentation.data.grids import Grid
+from nerd_fast.segmentation.data.volumes import read_grid
 
 SPACING_TIE = 0.01
 """Spacings closer than this share are equal: the slicing axis is then the last of them."""
+SPACING_RATIO = 1.25
+"""In-plane spacings that differ by more than this factor show a network things of another size: a warning."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,10 @@ class SliceGeometry:
         stacked[within] = slices[window]
         return np.ascontiguousarray(np.moveaxis(stacked, 0, self.axis))
 
+    def uncropped(self) -> "SliceGeometry":
+        """The same slices padded where they are smaller than `size`, and whole where they are larger."""
+        return replace(self, size=tuple(max(pair) for pair in zip(self.in_plane, self.size, strict=True)))
+
     def _windows(self) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
         window, within = [slice(None)], [slice(None)]
         for start, n, size in zip(self.origin, self.in_plane, self.size, strict=True):
@@ -72,137 +80,76 @@ class SliceGeometry:
             raise ValueError(f"{name} has shape {tuple(found)}; expected {tuple(expected)}")
 
 
-@dataclass(frozen=True)
-class PreparedCase:
-    """A case ready for a network, S slices of (H, W).
-
-    Attributes:
-        images: (S, C, H, W) float32, each channel scaled to [0, 1] over its whole volume, zero where padded.
-        label: (S, H, W) uint8 class numbers, 0 for background and for ignored values, or None.
-        truth: (X, Y, Z) uint8, the same before crop and padding, in the orientation of `volume`; or None.
-        ignore: (X, Y, Z) bool, where the label holds an ignored value; None where there is none.
-        volume: the grid of the first channel, to measure distances in and to write masks like.
-        label_voxels_lost: foreground voxels that the crop cut off.
-        allowed: what is wrong with the files and was let pass, a sentence each.
-    """
-
-    name: str
-    images: np.ndarray
-    label: np.ndarray | None
-    truth: np.ndarray | None
-    ignore: np.ndarray | None
-    volume: Grid
-    geometry: SliceGeometry
-    label_voxels_lost: int
-    allowed: tuple[str, ...] = ()
-
-
 def slicing_axis(spacing: Sequence[float]) -> int:
     """The axis across the slices: that of the largest spacing, the last of them where several are equal within 1 %."""
     largest = max(spacing)
     return max(axis for axis, length in enumerate(spacing) if length >= largest * (1 - SPACING_TIE))
 
 
-def scale_to_unit(
-    data: np.ndarray, source: str | os.PathLike, percentiles: tuple[float, float] = (0, 100)
-) -> np.ndarray:
-    """`data` as float32 with these percentiles at 0 and 1, clipped to [0, 1]. Raises DataError where they are equal."""
-    low, high = (data.min(), data.max()) if tuple(percentiles) == (0, 100) else np.percentile(data, percentiles)
-    if not high > low:
-        raise data_error(
-            source,
-            found=f"the same intensity {low:g} "
-            + ("in every voxel" if data.min() == data.max() else f"at {percentiles} %"),
-            expected="an image with contrast",
-            remedy="export the channel again or leave the case out",
-        )
-    low, extent = float(low), float(high) - float(low)
-    scaled = np.empty_like(data, dtype=np.float32)
-    for index, slab in enumerate(data):  # in double precision, which cannot overflow, a slab at a time to save memory
-        scaled[index] = np.clip((slab - np.float64(low)) / extent, 0, 1)
-    return scaled
+def first_grids(cases: Sequence[Case], channel: str) -> dict[str, Grid]:
+    """The grid of each case by its name, from the header of that channel."""
+    return {case.name: read_grid(case.channels[channel], component=case.component.get(channel)) for case in cases}
 
 
-def prepare_case(
-    case: Case,
-    *,
-    channels: Sequence[str],
-    size: tuple[int, int],
-    label: str | None = None,
-    axis: int | None = None,
-    label_values: Sequence[int] = (0, 1),
-    ignore_values: Sequence[int] = (),
-    percentiles: tuple[float, float] = (0, 100),
-    nonfinite: Literal["error", "zero"] = "error",
-    allow_geometry_mismatch: bool = False,
-) -> PreparedCase:
-    """Reads a case, checks that its images share one grid, scales it and cuts it into slices.
+def common_axis(grids: Mapping[str, Grid], where: str | os.PathLike) -> int:
+    """The `slicing_axis` that all grids have. Raises DataError where they have several, or there is no grid."""
+    found = defaultdict(list)
+    for name, grid in grids.items():
+        found[slicing_axis(grid.spacing)].append(name)
+    if len(found) == 1:
+        return next(iter(found))
+    told = "; ".join(
+        f"axis {axis} in {len(names)}, such as {names[0]} of {_spacing_text(grids[names[0]].spacing)} mm"
+        for axis, names in sorted(found.items())
+    )
+    raise data_error(
+        where,
+        found=f"slices across different axes by the spacing of the cases: {told or 'no case'}",
+        expected="one axis that a network is trained across",
+        remedy="choose it with --axis, or leave the others out",
+    )
 
-    `axis` is that of the canonical volume across the slices, found from the spacing where None. With `label` None the
-    label file is not read. `label_values` are the values of background, class 1, class 2, ...; `ignore_values` as in
-    `DataSet`. `nonfinite` "zero" reads NaN and infinity in channels as 0; `allow_geometry_mismatch` puts images of one
-    shape on the grid of the first channel wherever their affines place them.
 
-    Raises:
-        DataError: a file that cannot be trusted, a channel that is missing or constant, a label that is missing.
+def typical_spacing(grids: Mapping[str, Grid], axis: int) -> tuple[float, float]:
+    """The median over the grids of the two in-plane spacings, in mm."""
+    return tuple(float(step) for step in np.median([_in_plane(grid.spacing, axis) for grid in grids.values()], axis=0))
+
+
+def other_spacing(grid: Grid, axis: int, spacing: Sequence[float]) -> str | None:
+    """How the in-plane spacing of a grid differs from `spacing` by more than `SPACING_RATIO`; None where it does not.
+
+    Where nothing is resampled, a lesion of 5 mm is then of another size to the network.
     """
-    missing = [name for name in channels if name not in case.channels]
-    if missing or (label is not None and case.label is None):
-        raise data_error(
-            f"case {case.name}",
-            found=f"no {', '.join(missing) or f'label {label}'} beside {', '.join(case.channels)}",
-            expected=f"the channels {', '.join(channels)}" + (f" and the label {label}" if label else ""),
-            remedy="add the file or leave the case out",
-        )
-    grid, geometry, stacks, allowed = None, None, [], []
-    for name in channels:
-        volume = read_volume(case.channels[name], component=case.component.get(name), nonfinite=nonfinite)
-        allowed += volume.allowed
-        if grid is None:
-            grid = volume.grid
-            geometry = SliceGeometry(slicing_axis(grid.spacing) if axis is None else axis, grid.shape, tuple(size))
-        allowed += geometry_mismatch(grid, volume, allow_geometry_mismatch)
-        stacks.append(geometry.crop(scale_to_unit(volume.data, volume.source, percentiles)))
-    images = np.stack(stacks, axis=1)
-    if label is None:
-        return PreparedCase(case.name, images, None, None, None, grid, geometry, 0, tuple(allowed))
-    found = read_label(case.label, (*label_values, *ignore_values))
-    allowed += [*found.allowed, *geometry_mismatch(grid, found, allow_geometry_mismatch)]
-    truth, ignore = class_numbers(found, label_values, ignore_values)
-    cropped = geometry.crop(truth)
-    lost = int(np.count_nonzero(truth) - np.count_nonzero(cropped))
-    return PreparedCase(case.name, images, cropped, truth, ignore, grid, geometry, lost, tuple(allowed))
+    found = _in_plane(grid.spacing, axis)
+    if all(max(pair) <= SPACING_RATIO * min(pair) for pair in zip(found, spacing, strict=True)):
+        return None
+    return f"pixels of {_spacing_text(found)} mm, where others have {_spacing_text(spacing)} mm; nothing is resampled"
 
 
-def geometry_mismatch(grid: Grid, other: Grid, allow: bool) -> list[str]:
-    """How the two grids differ in place, in a sentence, where that is allowed; otherwise as `check_same_grid`."""
-    try:
-        check_same_grid(grid, other)
-    except DataError as error:
-        if not allow or grid.shape != other.shape:
-            raise
-        fault = fault_of(error)
-        return [f"{fault.file}: {fault.found}, taken for the same place"]
-    return []
+def _in_plane(values: Sequence, axis: int) -> tuple:
+    return tuple(value for number, value in enumerate(values) if number != axis)
 
 
-def class_numbers(
-    label: Volume, label_values: Sequence[int] = (0, 1), ignore_values: Sequence[int] = ()
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """Class numbers (X, Y, Z) uint8 for the values of a label, and where it is to be ignored (bool, or None)."""
-    lookup = np.zeros(256, dtype=np.uint8)
-    lookup[list(label_values)] = np.arange(len(label_values))
-    ignore = np.isin(label.data, ignore_values)
-    return lookup[label.data], ignore if ignore.any() else None
+def _spacing_text(spacing: Sequence[float]) -> str:
+    return "x".join(f"{step:.4g}" for step in spacing)
 
 
-def largest_size(dataset: DataSet, *, axis: int | None = None, multiple: int = 16) -> tuple[int, int]:
-    """The largest height and width of a slice over the cases, up to a multiple of 16. Reads headers alone."""
-    sizes = []
-    for case in dataset.cases:
-        name = dataset.channels[0]
-        grid = read_grid(case.channels[name], component=case.component.get(name))
-        sizes.append(SliceGeometry(slicing_axis(grid.spacing) if axis is None else axis, grid.shape, (1, 1)).in_plane)
+def outside_of_crop(seen: np.ndarray, geometry: SliceGeometry) -> str | None:
+    """How much of the mask `seen` (X, Y, Z), the voxels that hold anything, a crop cuts off; None where it is nothing.
+
+    Its voxels are "non-zero" in the sentence.
+    """
+    total = int(np.count_nonzero(seen))
+    outside = total - int(np.count_nonzero(geometry.crop(seen)))
+    if not outside:
+        return None
+    size = "x".join(map(str, geometry.size))
+    return f"{outside} of {total} non-zero voxels ({outside / total:.1%}) lie outside of the crop to {size}"
+
+
+def largest_size(grids: Mapping[str, Grid], axis: int, *, multiple: int = 16) -> tuple[int, int]:
+    """The largest height and width of a slice across `axis` over the grids, up to a multiple of 16."""
+    sizes = [SliceGeometry(axis, grid.shape, (1, 1)).in_plane for grid in grids.values()]
     return tuple(-(-max(lengths) // multiple) * multiple for lengths in zip(*sizes, strict=True))
 
 

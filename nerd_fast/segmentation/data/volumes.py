@@ -11,32 +11,26 @@ import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import Any, BinaryIO, Literal
 
 import nibabel as nib
 import numpy as np
-from nibabel.orientations import (
-    OrientationError,
-    apply_orientation,
-    inv_ornt_aff,
-    io_orientation,
-    ornt_transform,
-)
+from nibabel.orientations import OrientationError
 from nibabel.spatialimages import HeaderDataError
 from nrrd.errors import NRRDError
 
-from nerd_fast.segmentation.base.faults import data_error
+from nerd_fast.segmentation.base.errors import DataError
+from nerd_fast.segmentation.base.faults import data_error, fault_of
 from nerd_fast.segmentation.base.files import whole_file
-from nerd_fast.segmentation.data.headers import MAX_TAIL, MAX_VOXELS, Description, describe, suffix
+from nerd_fast.segmentation.data.description import Description
+from nerd_fast.segmentation.data.grids import Grid, check_same_grid, grid_of
+from nerd_fast.segmentation.data.headers import MAX_TAIL, MAX_VOXELS, describe, suffix
 
 LABEL_TOLERANCE = 0.05
 """Farthest a label may lie from a whole number: scaled integer labels come back as 0.9961 and 2.0000001."""
 LABEL_ROUNDING = 1e-3
 """Farthest a label may lie from a whole number without a word: what single precision makes of one."""
-GRID_TOLERANCE = 0.01
-"""Farthest, in voxels, that the corners of two grids may lie apart and still be the same grid."""
 
-_CANONICAL = np.array([[0, 1], [1, 1], [2, 1]])
 _FAULTS = (
     OSError,
     EOFError,
@@ -54,33 +48,6 @@ _FAULTS = (
 
 
 @dataclass(frozen=True)
-class Grid:
-    """Where the voxels of a file lie, and the way back to how they were stored.
-
-    `shape` (X, Y, Z) and `affine` (4, 4; voxel index to mm, RAS+) are those of the closest canonical orientation: X
-    grows to the right of the patient, Y to the front, Z to the top. `spacing` is in mm. `orientation` takes the stored
-    axes to these (nibabel's convention), `stored_shape` is the file's, `header` its NIfTI header.
-    """
-
-    shape: tuple[int, int, int]
-    affine: np.ndarray
-    spacing: tuple[float, float, float]
-    source: Path
-    header: nib.Nifti1Header
-    orientation: np.ndarray
-    stored_shape: tuple[int, ...]
-
-    def to_canonical(self, stored: np.ndarray) -> np.ndarray:
-        """An array in the file's axes, turned to (X, Y, Z)."""
-        return apply_orientation(stored, self.orientation)
-
-    def to_stored(self, array: np.ndarray) -> np.ndarray:
-        """An array (X, Y, Z), turned to the axes and shape of the file."""
-        back = ornt_transform(_CANONICAL, self.orientation)
-        return apply_orientation(array, back).reshape(self.stored_shape)
-
-
-@dataclass(frozen=True)
 class Volume(Grid):
     """A grid with its voxels: `data` (X, Y, Z), native byte order, closest canonical (RAS) orientation.
 
@@ -93,14 +60,19 @@ class Volume(Grid):
     @property
     def grid(self) -> Grid:
         """The grid without the voxels, to keep when the voxels may go."""
-        return Grid(**{name: getattr(self, name) for name in Grid.__dataclass_fields__})
+        return Grid(**grid_fields(self))
+
+
+def grid_fields(grid: Grid) -> dict[str, Any]:
+    """The fields of a grid by name, without those of a volume."""
+    return {name: getattr(grid, name) for name in Grid.__dataclass_fields__}
 
 
 def read_grid(path: str | os.PathLike, *, component: int | None = None, max_voxels: int = MAX_VOXELS) -> Grid:
     """The grid of an image from its header alone. Raises DataError as `read_volume` does, voxels aside."""
     path = Path(path)
     with _opened(path, max_voxels) as (description, _):
-        return _grid(path, description, component)
+        return grid_of(path, description, component)
 
 
 def read_volume(
@@ -120,7 +92,7 @@ def read_volume(
     """
     path = Path(path)
     with _opened(path, max_voxels) as (description, file):
-        grid = _grid(path, description, component)
+        grid = grid_of(path, description, component)
         stored = _read_voxels(path, description, file)
         if len(description.shape) == 4:
             stored = stored[..., component or 0]
@@ -133,7 +105,7 @@ def read_volume(
         check_finite(path, data)
     zeroed = set_nonfinite_to_zero(data) if nonfinite == "zero" else 0
     allowed = (f"{path}: {zeroed} voxels NaN or infinite are read as 0",) if zeroed else ()
-    return Volume(data=data, allowed=allowed, **grid.__dict__)
+    return Volume(data=data, allowed=allowed, **grid_fields(grid))
 
 
 def check_finite(source: str | os.PathLike, data: np.ndarray) -> None:
@@ -189,32 +161,41 @@ def read_label(path: str | os.PathLike, values: Sequence[int] = (0, 1), *, max_v
         )
     count = np.count_nonzero(off > LABEL_ROUNDING)
     allowed = (f"{path}: {count} label voxels up to {off.max():.2g} off a whole number are rounded",) if count else ()
-    return Volume(data=rounded.astype(np.uint8), allowed=allowed, **volume.grid.__dict__)
+    return Volume(data=rounded.astype(np.uint8), allowed=allowed, **grid_fields(volume))
 
 
-def check_same_grid(grid: Grid, other: Grid) -> None:
-    """Raises DataError unless both grids have one shape and corners within `GRID_TOLERANCE` of a voxel.
+def on_grid(volume: Volume, grid: Grid, *, allow_mismatch: bool = False) -> Volume:
+    """The volume with its voxels where those of the grid lie.
 
-    A mismatch of the place alone, the shapes being the same, is what `--allow-geometry-mismatch` lets pass.
+    Where both lie in one place (`check_same_grid`) it is the volume as it is. Elsewhere, with `allow_mismatch`, its
+    affine counts for nothing: voxel [i, j, k] of its file is voxel [i, j, k] of the grid's file, both are turned as the
+    grid's affine says, and `allowed` says so.
+
+    Raises:
+        DataError: another place, and no mismatch allowed; files that hold other numbers of voxels along their axes.
     """
-    if grid.shape != other.shape:
+    try:
+        check_same_grid(grid, volume)
+    except DataError as error:
+        if not allow_mismatch:
+            raise
+        reason = fault_of(error)
+    else:
+        return volume
+    if volume.stored_shape[:3] != grid.stored_shape[:3]:
         raise data_error(
-            other.source,
-            found=f"shape {other.shape}",
-            expected=f"{grid.shape}, that of {grid.source}",
+            volume.source,
+            found=f"{volume.stored_shape[:3]} stored voxels",
+            expected=f"{grid.stored_shape[:3]}, as in {grid.source}, to take one for the other",
             remedy="resample one onto the other",
         )
-    corners = np.array(list(np.ndindex(2, 2, 2))) * (np.array(grid.shape) - 1)
-    apart = np.abs(
-        nib.affines.apply_affine(grid.affine, corners) - nib.affines.apply_affine(other.affine, corners)
-    ).max()
-    if apart > GRID_TOLERANCE * min(grid.spacing):
-        raise data_error(
-            other.source,
-            found=f"an affine that places the volume up to {apart:.4g} mm away from {grid.source}",
-            expected=f"the same place within {GRID_TOLERANCE * min(grid.spacing):.3g} mm",
-            remedy="resample one onto the other, correct the header, or use --allow-geometry-mismatch",
-        )
+    stored = volume.to_stored(volume.data).reshape(volume.stored_shape[:3])
+    sentence = f"{volume.source}: {reason.found}, taken for the same place voxel by voxel"
+    return Volume(
+        data=np.ascontiguousarray(grid.to_canonical(stored)),
+        allowed=(*volume.allowed, sentence),
+        **{**grid_fields(grid), "source": volume.source},
+    )
 
 
 def write_mask(path: str | os.PathLike, mask: np.ndarray, like: Grid, *, description: str | None = None) -> None:
@@ -290,28 +271,3 @@ def _read_voxels(path: Path, description: Description, file: BinaryIO) -> np.nda
             remedy="the file is truncated or its header damaged: copy or download it again",
         )
     return np.frombuffer(content, dtype=description.dtype).reshape(description.shape, order="F")
-
-
-def _grid(path: Path, description: Description, component: int | None) -> Grid:
-    images = description.shape[3] if len(description.shape) == 4 else 1
-    if component is None and images != 1:
-        raise data_error(
-            path,
-            found=f"4-D data of shape {description.shape}",
-            expected="one volume of three dimensions (X, Y, Z)",
-            remedy="split the file into one per channel",
-        )
-    if not 0 <= (component or 0) < images:
-        raise data_error(
-            path,
-            found=f"{images} images in the file, and number {component} asked for",
-            expected=f"0 to {images - 1}",
-            remedy="check the channels of the data set",
-        )
-    stored = description.shape[:3]
-    orientation = io_orientation(description.affine)
-    affine = description.affine @ inv_ornt_aff(orientation, stored)
-    shape = tuple(stored[int(i)] for i in np.argsort(orientation[:, 0]))
-    spacing = tuple(float(s) for s in nib.affines.voxel_sizes(affine))
-    stored_shape = stored if images > 1 else description.shape
-    return Grid(shape, affine, spacing, path, description.header, orientation, stored_shape)

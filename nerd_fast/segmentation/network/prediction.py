@@ -41,7 +41,7 @@ def write_masks(options) -> list[Path]:
             print(f"{path}: done before")
             continue
         remove_leftovers(path)
-        prepared = prepare(case, data, labelled=False)
+        prepared = prepare(case, data, labelled=False, whole=options.window is not None)
         mask = _label_values(prepared.geometry.paste(mask_of(network, prepared, options)), data)
         write_mask(path, mask, prepared.volume, description=_description(case, made_by))
         print(path)

@@ -5,7 +5,15 @@ from dataclasses import asdict, dataclass, replace
 
 from nerd_fast.segmentation.base.errors import CheckpointError, DataError, UsageError
 from nerd_fast.segmentation.data.layouts import find_cases
-from nerd_fast.segmentation.data.slices import largest_size, prepare_case
+from nerd_fast.segmentation.data.prepared import prepare_case
+from nerd_fast.segmentation.data.slices import (
+    common_axis,
+    first_grids,
+    largest_size,
+    other_spacing,
+    slicing_axis,
+    typical_spacing,
+)
 from nerd_fast.segmentation.data.splits import hash_files, load_split, make_split, split_of
 from nerd_fast.segmentation.runs.runs import is_first_process
 
@@ -14,8 +22,12 @@ from nerd_fast.segmentation.runs.runs import is_first_process
 class RunData:
     """What a network was trained on, and all that is needed to prepare further cases in the same way.
 
-    `split` names the cases of train, val and test; `files` maps each file read in training, relative to the data
-    folder, to its SHA-256.
+    `axis` is that across the slices, of every scan whatever its header; `spacing` the median in-plane spacing in mm of
+    the training cases; `padding` as for `prepare_case`. `split` names the cases of train, val and test; `files` maps
+    each file read in training, relative to the data folder, to its SHA-256.
+
+    The defaults are what runs did that do not say: no common axis, whose place the header of each scan took, and
+    padding with zero.
     """
 
     channels: list[str]
@@ -29,6 +41,8 @@ class RunData:
     files: dict[str, str]
     nonfinite: str = "error"
     allow_geometry_mismatch: bool = False
+    padding: str = "zero"
+    spacing: list[float] | None = None
 
     @classmethod
     def of_checkpoint(cls, checkpoint, path):
@@ -89,42 +103,61 @@ def load_training(config):
     if not split["train"]:
         raise DataError(f"{config.split or config.data}: the split has no training case, expected one or more")
     cases = {part: dataset.subset(split[part]) for part in ("train", "val")}
-    size = config.size or largest_size(dataset, axis=config.axis)
+    grids = {part: first_grids(found, dataset.channels[0]) for part, found in cases.items()}
+    axis = common_axis({**grids["train"], **grids["val"]}, dataset.root) if config.axis is None else config.axis
+    size = config.size or largest_size(first_grids(dataset.cases, dataset.channels[0]), axis)
     data = RunData(
         channels=list(dataset.channels),
         label=dataset.label,
         label_values=list(dataset.label_values),
         ignore_values=list(dataset.ignore_values),
         size=[int(length) for length in size],
-        axis=config.axis,
+        axis=axis,
         percentiles=list(config.percentiles),
         split=split,
         files=hash_files([*cases["train"], *cases["val"]], dataset.root),
         nonfinite=config.nonfinite,
         allow_geometry_mismatch=config.allow_geometry_mismatch,
+        padding="background",
+        spacing=list(typical_spacing(grids["train"], axis)),
     )
     prepared = {part: [prepare(case, data) for case in found] for part, found in cases.items()}
     return data, prepared["train"], prepared["val"]
 
 
-def prepare(case, data, *, labelled=True):
+def prepare(case, data, *, labelled=True, whole=False):
     """The case as the network of these data takes it; with `labelled`, a case without label is a DataError.
 
-    What is let pass (`nonfinite`, `allow_geometry_mismatch`, a label to be rounded) is said on standard error.
+    With `whole` its slices are not cropped. What is let pass (`nonfinite`, `allow_geometry_mismatch`, a label to be
+    rounded, a doubtful header, what the crop cuts off, other pixels than the run's) is said on standard error.
     """
+    axis, sentences = _axis_of(case, data)
     prepared = prepare_case(
         case,
         channels=data.channels,
         size=tuple(data.size),
+        axis=axis,
         label=(data.label or "label") if labelled else None,
-        axis=data.axis,
         label_values=data.label_values,
         ignore_values=data.ignore_values,
         percentiles=tuple(data.percentiles),
+        padding=data.padding,
+        whole=whole,
         nonfinite=data.nonfinite,
         allow_geometry_mismatch=data.allow_geometry_mismatch,
     )
+    sentences += prepared.warnings
+    if data.spacing and (other := other_spacing(prepared.volume, axis, data.spacing)):
+        sentences.append(f"case {case.name}: {other}")
     if is_first_process():
-        for sentence in prepared.allowed:
+        for sentence in sentences:
             print(f"warning: {sentence}", file=sys.stderr)
     return prepared
+
+
+def _axis_of(case, data):
+    """The axis across the slices, and what is to be said where the run does not tell it."""
+    if data.axis is not None:
+        return data.axis, []
+    axis = slicing_axis(first_grids([case], data.channels[0])[case.name].spacing)
+    return axis, [f"case {case.name}: cut across axis {axis} by its spacing, for the run does not say across which"]

@@ -59,7 +59,7 @@ def evaluate_run(options) -> Evaluation:
 
 def evaluate_case(network, case, data, options):
     """The row of metrics of one case."""
-    prepared = prepare(case, data)
+    prepared = prepare(case, data, whole=options.window is not None)
     mask = prepared.geometry.paste(mask_of(network, prepared, options))
     truth = prepared.geometry.paste(prepared.label) if options.score_in_crop else prepared.truth
     metrics = evaluation.evaluate_labels(

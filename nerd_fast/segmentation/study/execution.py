@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from nerd_fast.segmentation.base.errors import CheckpointError, DataError, Interrupted, NonFiniteError
-from nerd_fast.segmentation.data.slices import largest_size
+from nerd_fast.segmentation.data.slices import common_axis, first_grids, largest_size
 from nerd_fast.segmentation.data.verify import verify_dataset
 from nerd_fast.segmentation.network.trained import device_of
 from nerd_fast.segmentation.runs.loading import find_data
@@ -21,7 +21,7 @@ from nerd_fast.segmentation.runs.runs import LAST
 from nerd_fast.segmentation.scores.scoring import evaluate_run
 from nerd_fast.segmentation.study.output import draw_figures, write_tables
 from nerd_fast.segmentation.study.protocol import PROTOCOLS, crop_size, plan, resolve
-from nerd_fast.segmentation.study.study import SPLIT, choose_split, count_slices, note_failure, open_study, state_of
+from nerd_fast.segmentation.study.study import SPLIT, choose_split, note_failure, open_study, state_of
 from nerd_fast.segmentation.training.session import train_run
 
 
@@ -65,8 +65,11 @@ def _prepare(options):
     split, source = choose_split(dataset, options, protocol)
     if not split["train"] or not split["test"]:
         raise DataError(f"{options.data}: {source} has no case to train or to test on; expected one or more of each")
-    size = crop_size(options, largest_size(dataset))
-    options = resolve(options, count_slices(dataset.subset(split["train"])))
+    grids = first_grids(dataset.cases, dataset.channels[0])
+    used = {name: grids[name] for names in split.values() for name in names}
+    axis = common_axis(used, dataset.root) if options.axis is None else options.axis
+    size = crop_size(options, largest_size(grids, axis))
+    options = resolve(options, sum(grids[name].shape[axis] for name in split["train"]))
     runs = plan(
         options,
         size=size,
@@ -105,6 +108,7 @@ def _check_cases(dataset, split, options):
     report = verify_dataset(
         replace(dataset, cases=cases),
         split=split,
+        axis=options.axis,
         nonfinite=options.nonfinite,
         allow_geometry_mismatch=options.allow_geometry_mismatch,
     )

@@ -49,6 +49,7 @@ class ReproduceOptions:
         "rows (x) and columns (y) of a slice (default: the paper's crop; quick: no larger than the data need)",
         nargs=2,
     )
+    axis: int | None = as_in(TrainConfig, "axis")
     percentiles: list[float] = as_in(TrainConfig, "percentiles")
     nonfinite: Literal["error", "zero"] = as_in(TrainConfig, "nonfinite")
     allow_geometry_mismatch: bool = as_in(TrainConfig, "allow_geometry_mismatch")

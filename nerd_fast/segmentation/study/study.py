@@ -7,9 +7,7 @@ from pathlib import Path
 
 from nerd_fast.segmentation.base.errors import DataError, UsageError
 from nerd_fast.segmentation.base.files import whole_file
-from nerd_fast.segmentation.data.slices import slicing_axis
 from nerd_fast.segmentation.data.splits import hash_files, load_split, make_split, split_of
-from nerd_fast.segmentation.data.volumes import read_grid
 from nerd_fast.segmentation.runs.runs import LAST, METRICS, config_in
 from nerd_fast.segmentation.scores.evaluation import read_results
 
@@ -69,16 +67,6 @@ def choose_split(dataset, options, protocol):
     chosen = make_split(cases, fractions=protocol.counts, seed=options.split_seed)
     found = "/".join(str(len(names)) for names in chosen.values())
     return chosen, f"a new split {found} in the proportions of the paper's {parts}, seed {options.split_seed}"
-
-
-def count_slices(cases):
-    """How many slices the cases have together, from their headers."""
-    total = 0
-    for case in cases:
-        name, path = next(iter(case.channels.items()))
-        grid = read_grid(path, component=case.component.get(name))
-        total += grid.shape[slicing_axis(grid.spacing)]
-    return total
 
 
 def open_study(folder, study, split, source, dataset):

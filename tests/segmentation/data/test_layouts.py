@@ -8,7 +8,7 @@ import pytest
 
 from nerd_fast.segmentation.base.errors import DataError
 from nerd_fast.segmentation.data.layouts import LAYOUTS, find_cases
-from nerd_fast.segmentation.data.slices import prepare_case
+from nerd_fast.segmentation.data.prepared import prepare_case
 from nerd_fast.segmentation.data.splits import split_of
 from tests.segmentation.images import AFFINE, ramp, write_case, write_nifti
 
@@ -21,6 +21,7 @@ def prepare_all(dataset, size=(16, 16)):
             channels=dataset.channels,
             label=dataset.label if case.label else None,
             size=size,
+            axis=2,
             label_values=dataset.label_values,
             ignore_values=dataset.ignore_values,
         )
@@ -325,7 +326,7 @@ def test_missing_channel_stays_listed_where_it_was_expected(tmp_path):
     case = find_cases(tmp_path, channels=["FLAIR", "T1"]).cases[1]
     assert case.channels["T1"] == tmp_path / "b" / "T1.nii.gz"
     with pytest.raises(DataError, match=r"b/T1.nii.gz: no such file"):
-        prepare_case(case, channels=["FLAIR", "T1"], label="lesion", size=(6, 5))
+        prepare_case(case, channels=["FLAIR", "T1"], label="lesion", size=(6, 5), axis=2)
 
 
 def test_folders_that_tell_no_channels_or_two_labels_ask(tmp_path):
