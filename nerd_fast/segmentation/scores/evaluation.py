@@ -24,7 +24,7 @@ from nerd_fast.segmentation.base.errors import DataError
 from nerd_fast.segmentation.base.files import whole_file
 from nerd_fast.segmentation.scores.metrics import overlap, wmh2017
 from nerd_fast.segmentation.scores.metrics.lesions import count_lesions
-from nerd_fast.segmentation.scores.metrics.masks import check_masks, check_spacing, foreground_box
+from nerd_fast.segmentation.scores.metrics.masks import check_masks, check_steps, foreground_box
 from nerd_fast.segmentation.scores.metrics.surface import distances_between, surface
 
 FORMAT_VERSION = 1
@@ -35,7 +35,7 @@ def evaluate_case(prediction, truth, spacing, *, ignore=None, slice_axis=2, conn
 
     Args:
         prediction, truth: masks of one label, (X, Y, Z), bool or 0 and 1.
-        spacing: mm, one number per axis.
+        spacing: mm, one number per axis, or the (3, 3) matrix whose columns are the steps along the axes.
         ignore: mask of voxels that are background in both masks, as label 2 of the WMH challenge is.
         slice_axis: the axis across the slices, which the challenge's surface is taken within.
         connectivity: 6, 18 or 26 neighbours make a lesion of the paper's metrics; the challenge's are always 26.
@@ -50,7 +50,7 @@ def evaluate_case(prediction, truth, spacing, *, ignore=None, slice_axis=2, conn
     prediction, truth = check_masks(prediction, truth)
     if prediction.ndim != 3:
         raise ValueError(f"prediction and truth must be volumes (X, Y, Z); found the shape {prediction.shape}")
-    spacing = check_spacing(spacing, 3)
+    steps = check_steps(spacing, 3)
     if ignore is not None:
         prediction, truth = wmh2017.remove_ignored(prediction, truth, ignore)
     # One voxel of margin keeps the surfaces what they are in the whole volume: erosion looks one voxel far.
@@ -58,13 +58,13 @@ def evaluate_case(prediction, truth, spacing, *, ignore=None, slice_axis=2, conn
     prediction, truth = prediction[box], truth[box]
     counts = count_lesions(prediction, truth, connectivity)
     challenge = wmh2017.evaluate(
-        prediction, truth, spacing, slice_axis=slice_axis, counts=counts if connectivity == 26 else None
+        prediction, truth, steps, slice_axis=slice_axis, counts=counts if connectivity == 26 else None
     )
-    millilitres = float(np.prod(spacing)) / 1000
+    millilitres = abs(float(np.linalg.det(steps))) / 1000
     return {
         "dice": overlap.dice(prediction, truth),
         "jaccard": overlap.jaccard(prediction, truth),
-        **_distances(prediction, truth, spacing),
+        **_distances(prediction, truth, steps),
         "ldice": counts.ldice(),
         "ldice_printed": counts.ldice_printed(),
         "ltpr": counts.ltpr(),
@@ -94,10 +94,10 @@ def evaluate_labels(prediction, truth, spacing, labels, **options):
     return {f"label{label}_{name}": value for label, row in rows.items() for name, value in row.items()}
 
 
-def _distances(prediction, truth, spacing):
+def _distances(prediction, truth, steps):
     points = np.argwhere(surface(prediction)), np.argwhere(surface(truth))
     result = {}
-    for unit, step in (("mm", spacing), ("voxel", np.ones(3))):
+    for unit, step in (("mm", steps), ("voxel", np.eye(3))):
         distances = distances_between(*points, step)
         result[f"hd_{unit}"] = distances.hausdorff()
         result[f"hd95_{unit}"] = distances.hausdorff_percentile(95)

@@ -65,7 +65,7 @@ def evaluate_case(network, case, data, options):
     metrics = evaluation.evaluate_labels(
         mask,
         truth,
-        prepared.volume.spacing,
+        prepared.volume.steps,
         range(1, data.classes + 1),
         ignore=prepared.ignore if options.label_2 == "exclude" else None,
         slice_axis=prepared.geometry.axis,

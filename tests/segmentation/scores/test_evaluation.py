@@ -58,6 +58,16 @@ def test_hand_computed_scan_of_two_lesions():
     assert {name: row[name] for name in expected} == pytest.approx(expected)
 
 
+def test_a_sheared_scan_is_measured_through_its_affine():
+    truth, prediction = np.zeros((2, 10, 8, 6), dtype=np.uint8)
+    truth[2:4, 2, 2] = prediction[2, 5, 2] = 1
+    steps = np.array([[1.0, 1.0, 0], [0, 1.0, 0], [0, 0, 3.0]])
+    row = evaluate_case(prediction, truth, steps)
+    assert (row["truth_ml"], row["predicted_ml"]) == pytest.approx((2 * 3 / 1000, 3 / 1000))  # sqrt(2) more by lengths
+    assert (row["hd_mm"], row["hd_voxel"]) == pytest.approx((math.hypot(3, 3), math.hypot(1, 3)))
+    assert row["wmh_hd95_mm"] == pytest.approx(np.percentile([math.hypot(3, 3), math.hypot(2, 3)], 95))
+
+
 @given(mask_pairs(), SPACINGS, st.tuples(*[st.integers(0, 3)] * 3))
 def test_the_box_that_is_looked_at_changes_nothing(pair, spacing, before):
     prediction, truth = (np.pad(mask, [(size, 2) for size in before]) for mask in pair)

@@ -1,4 +1,4 @@
-"""What the metrics ask of a pair of masks, and the box outside which neither has a voxel."""
+"""What the metrics ask of a pair of masks and of their voxels, and the box outside which neither has a voxel."""
 
 import numpy as np
 
@@ -30,12 +30,22 @@ def check_mask(mask, name):
     return result
 
 
-def check_spacing(spacing, dimensions):
-    """Return the spacing as `dimensions` positive finite floats (mm); raises ValueError otherwise."""
-    result = np.asarray(spacing, dtype=float)
-    if result.shape != (dimensions,) or not (np.isfinite(result) & (result > 0)).all():
-        raise ValueError(f"spacing must be {dimensions} positive numbers in mm, one per axis; found {spacing!r}")
-    return result
+def check_steps(spacing, dimensions):
+    """Return the steps from voxel to voxel in mm as the columns of a matrix (dimensions, dimensions).
+
+    `spacing` is one positive number per axis, or that matrix: the linear part of an affine, whose axes need not stand
+    at right angles. Raises ValueError for anything else, and for axes that lie in one plane.
+    """
+    steps = np.asarray(spacing, dtype=float)
+    if steps.shape == (dimensions,) and (steps > 0).all():
+        steps = np.diag(steps)
+    square = steps.shape == (dimensions, dimensions) and np.isfinite(steps).all()
+    if not square or abs(np.linalg.det(steps)) <= 1e-6 * np.linalg.norm(steps, axis=0).prod():
+        raise ValueError(
+            f"spacing must be {dimensions} positive numbers in mm, one per axis, or the matrix of an affine; "
+            f"found {spacing!r}"
+        )
+    return steps
 
 
 def foreground_box(mask, margin=0):

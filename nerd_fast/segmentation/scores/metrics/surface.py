@@ -1,7 +1,8 @@
 """Distances between the surfaces of two masks: Hausdorff, its 95th percentile, and average surface distance.
 
 The surface of a mask is its voxels that have a face neighbour outside it, the array's border counting as outside: the
-definition of MONAI and of MedPy, in which the left atrium's literature reports. Distances run between voxel centres.
+definition of MONAI and of MedPy, in which the left atrium's literature reports. Along an axis of length 1 there is no
+neighbour, and the border is none: the surface of a single slice is its outline. Distances run between voxel centres.
 With spacing in mm they are in mm; with spacing 1 they are in voxels.
 
 Empty masks: one empty, every distance is infinite; both empty, there is no distance, and the value is NaN.
@@ -10,10 +11,10 @@ Empty masks: one empty, every distance is infinite; both empty, there is no dist
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import binary_erosion
+from scipy.ndimage import binary_erosion, generate_binary_structure
 from scipy.spatial import KDTree
 
-from nerd_fast.segmentation.scores.metrics.masks import check_masks, check_spacing
+from nerd_fast.segmentation.scores.metrics.masks import check_masks, check_steps
 
 
 @dataclass(frozen=True)
@@ -50,23 +51,29 @@ class SurfaceDistances:
 
 def surface(mask):
     """The voxels of a bool mask that have a face neighbour outside it, as a bool mask."""
-    return mask & ~binary_erosion(mask)
+    cross = generate_binary_structure(mask.ndim, 1)
+    if max(mask.shape, default=0) > 1:
+        cross = cross[tuple(slice(1, 2) if length == 1 else slice(None) for length in mask.shape)]
+    return mask & ~binary_erosion(mask, structure=cross)
 
 
 def surface_distances(prediction, truth, spacing):
-    """Return the `SurfaceDistances` of two masks of one shape; `spacing` is one number per axis.
+    """Return the `SurfaceDistances` of two masks of one shape; `spacing` as for `check_steps`.
 
     A k-d tree over the surface voxels gives the exact Euclidean distance wherever the masks lie, at a cost that grows
     with the surface and not with the volume, unlike a distance transform. Raises ValueError as `check_masks` does.
     """
     prediction, truth = check_masks(prediction, truth)
-    spacing = check_spacing(spacing, prediction.ndim)
-    return distances_between(np.argwhere(surface(prediction)), np.argwhere(surface(truth)), spacing)
+    steps = check_steps(spacing, prediction.ndim)
+    return distances_between(np.argwhere(surface(prediction)), np.argwhere(surface(truth)), steps)
 
 
-def distances_between(prediction, truth, spacing):
-    """Return the `SurfaceDistances` of two sets of voxel indices (n, dimensions), in units of `spacing`."""
-    prediction, truth = prediction * spacing, truth * spacing
+def distances_between(prediction, truth, steps):
+    """Return the `SurfaceDistances` of two sets of voxel indices (n, dimensions), in units of `steps`.
+
+    `steps` is a matrix whose columns are the steps along the axes, as `check_steps` returns it.
+    """
+    prediction, truth = prediction @ steps.T, truth @ steps.T
     return SurfaceDistances(_nearest(prediction, truth), _nearest(truth, prediction))
 
 

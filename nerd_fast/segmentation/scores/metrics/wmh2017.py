@@ -19,7 +19,7 @@ from scipy.ndimage import binary_erosion
 
 from nerd_fast.segmentation.scores.metrics import overlap
 from nerd_fast.segmentation.scores.metrics.lesions import count_lesions
-from nerd_fast.segmentation.scores.metrics.masks import check_mask, check_masks, check_spacing
+from nerd_fast.segmentation.scores.metrics.masks import check_mask, check_masks, check_steps
 from nerd_fast.segmentation.scores.metrics.surface import distances_between
 
 LESION, OTHER_PATHOLOGY = 1, 2
@@ -56,18 +56,18 @@ def remove_ignored(prediction, truth, ignore):
 def evaluate(prediction, truth, spacing, *, ignore=None, slice_axis=2, counts=None):
     """Return dice, hd95_mm, avd_percent, recall, precision and f1 of two 3-D masks.
 
-    `spacing` is in mm, one number per axis; `ignore` is a mask of other pathology; `slice_axis` is the axis across the
+    `spacing` is in mm, as for `check_steps`; `ignore` is a mask of other pathology; `slice_axis` is the axis across the
     slices, which the surface is taken within; `counts` are the `LesionCounts` of the masks where they are known
     already. Raises ValueError as `check_masks` does.
     """
     prediction, truth = check_masks(prediction, truth)
-    spacing = check_spacing(spacing, prediction.ndim)
+    steps = check_steps(spacing, prediction.ndim)
     if ignore is not None:
         prediction, truth = remove_ignored(prediction, truth, ignore)
     volume, predicted_volume = int(np.count_nonzero(truth)), int(np.count_nonzero(prediction))
     return {
         "dice": overlap.dice(prediction, truth) if volume or predicted_volume else np.nan,
-        "hd95_mm": hausdorff95(prediction, truth, spacing, slice_axis),
+        "hd95_mm": hausdorff95(prediction, truth, steps, slice_axis),
         "avd_percent": abs(predicted_volume - volume) / volume * 100 if volume else np.nan,
         **detection(counts or count_lesions(prediction, truth)),
     }
@@ -75,10 +75,11 @@ def evaluate(prediction, truth, spacing, *, ignore=None, slice_axis=2, counts=No
 
 def hausdorff95(prediction, truth, spacing, slice_axis=2):
     """HD95 of two bool masks over the surfaces within slices, in units of `spacing`; NaN where a surface is empty."""
+    steps = check_steps(spacing, prediction.ndim)
     points = [np.argwhere(slice_surface(mask, slice_axis)) for mask in (prediction, truth)]
     if min(map(len, points)) == 0:
         return np.nan
-    return distances_between(*points, np.asarray(spacing)).hausdorff_percentile(95)
+    return distances_between(*points, steps).hausdorff_percentile(95)
 
 
 def slice_surface(mask, slice_axis=2):

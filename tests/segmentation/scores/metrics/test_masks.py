@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from nerd_fast.segmentation.scores.metrics.masks import check_mask, check_masks, check_spacing, foreground_box
+from nerd_fast.segmentation.scores.metrics.masks import check_mask, check_masks, check_steps, foreground_box
 from tests.segmentation.scores.metrics.strategies import mask_pairs
 
 
@@ -24,10 +24,12 @@ def test_masks_of_different_shapes_are_refused():
         check_masks(np.zeros((2, 3)), np.zeros((3, 2)))
 
 
-@pytest.mark.parametrize("spacing", [(1, 1), (1, 1, 0), (1, 1, -1), (1, 1, np.inf), (1, 1, np.nan), 1.0])
+@pytest.mark.parametrize(
+    "spacing", [(1, 1), (1, 1, 0), (1, 1, -1), (1, 1, np.inf), (1, 1, np.nan), 1.0, np.ones((3, 3))]
+)
 def test_an_impossible_spacing_is_refused(spacing):
     with pytest.raises(ValueError, match="spacing must be 3 positive numbers in mm"):
-        check_spacing(spacing, 3)
+        check_steps(spacing, 3)
 
 
 @given(mask_pairs(nonempty=True))

@@ -28,7 +28,8 @@ def brute_force(prediction, truth, spacing):
         padded = np.pad(mask, 1)
         found = []
         for index in itertools.product(*map(range, mask.shape)):
-            steps = [(axis, side) for axis in range(3) for side in (-1, 1)]
+            axes = [axis for axis in range(3) if mask.shape[axis] > 1] or range(3)
+            steps = [(axis, side) for axis in axes for side in (-1, 1)]
             neighbours = [np.array(index) + 1 + side * np.eye(3, dtype=int)[axis] for axis, side in steps]
             if mask[index] and not all(padded[tuple(neighbour)] for neighbour in neighbours):
                 found.append(np.array(index) * spacing)
@@ -50,6 +51,38 @@ def test_the_surface_of_a_cube_is_its_faces():
 
 def test_the_border_of_the_array_is_a_surface():
     assert surface(np.ones((3, 3, 3), dtype=bool)).sum() == 27 - 1
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_the_surface_of_a_single_slice_is_its_outline(axis):
+    outer, inner = np.zeros((2, 32, 32), dtype=bool)
+    outer[2:30, 2:30] = inner[8:24, 8:24] = True
+    distances = surface_distances(np.expand_dims(inner, axis), np.expand_dims(outer, axis), (1, 1, 1))
+    flat = surface_distances(inner, outer, (1, 1))
+    assert values(distances) == values(flat)
+    assert distances.prediction_to_truth.min() == 6  # and not 0, as for a slice whose every voxel is a surface
+    tensors = [torch.from_numpy(mask)[None, None] for mask in (inner, outer)]
+    monai = HausdorffDistanceMetric(include_background=True)(*tensors, spacing=(1, 1)).item()
+    assert distances.hausdorff() == pytest.approx(monai, rel=1e-6)
+
+
+def test_a_single_voxel_is_all_surface():
+    assert surface(np.ones((1, 1, 1), dtype=bool)).all()
+
+
+def test_distances_run_through_a_sheared_affine():
+    steps = np.array([[1.0, 1.0, 0], [0, 1.0, 0], [0, 0, 2.0]])
+    prediction, truth = np.zeros((2, 9, 9, 3), dtype=bool)
+    prediction[0, 0, 0] = truth[3, 3, 1] = True
+    assert surface_distances(prediction, truth, steps).hausdorff() == pytest.approx(np.sqrt(6**2 + 3**2 + 2**2))
+
+
+@given(mask_pairs(nonempty=True), SPACINGS)
+def test_turning_the_patient_changes_no_distance(pair, spacing):
+    angle = 0.4
+    turn = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
+    turned = surface_distances(*pair, turn @ np.diag(spacing))
+    np.testing.assert_allclose(values(turned), values(surface_distances(*pair, spacing)), atol=1e-12)
 
 
 def test_hand_computed_two_voxels():
@@ -75,7 +108,7 @@ def test_brute_force_finds_the_same(pair, spacing):
 
 
 @settings(max_examples=60)
-@given(mask_pairs(nonempty=True), SPACINGS)
+@given(mask_pairs(nonempty=True, shortest=2), SPACINGS)
 def test_monai_finds_the_same_but_for_the_percentile(pair, spacing):
     tensors = [torch.from_numpy(mask)[None, None] for mask in pair]
     distances = surface_distances(*pair, spacing)
@@ -111,7 +144,7 @@ def test_a_mask_is_at_no_distance_from_itself(pair, spacing):
     assert values(surface_distances(pair[0], pair[0], spacing)) == (0, 0, 0, 0)
 
 
-@given(mask_pairs(nonempty=True), SPACINGS, st.tuples(*[st.integers(0, 3)] * 3))
+@given(mask_pairs(nonempty=True, shortest=2), SPACINGS, st.tuples(*[st.integers(0, 3)] * 3))
 def test_where_the_masks_lie_does_not_matter(pair, spacing, before):
     padding = [(size, 2) for size in before]
     moved = surface_distances(*(np.pad(mask, padding) for mask in pair), spacing)
