@@ -62,11 +62,11 @@ class TrainingSlices(Dataset):
 
     `images` is float32 (N, C, H, W), `labels` uint8 (N, H, W), on any device. `flip` turns each slice over along each
     axis with probability 1/2; `rotate` turns it by an angle from [-rotate, rotate] degrees, image values interpolated
-    linearly, labels by the nearest.
+    linearly, labels by the nearest, and puts `padding`, float32 (N, C), where nothing comes from.
     """
 
-    def __init__(self, images, labels, *, seed=0, flip=False, rotate=0.0):
-        self.images, self.labels = images, labels
+    def __init__(self, images, labels, padding, *, seed=0, flip=False, rotate=0.0):
+        self.images, self.labels, self.padding = images, labels, padding
         self.seed, self.flip, self.rotate = seed, flip, rotate
 
     def __len__(self):
@@ -78,14 +78,17 @@ class TrainingSlices(Dataset):
         images, labels = self.images[where], self.labels[where].float()
         if self.flip or self.rotate:
             draws = [generator(AUGMENTATION, self.seed, epoch, number).random(3) for number in numbers.tolist()]
-            images, labels = augment(images, labels, np.stack(draws), self.flip, self.rotate)
+            images, labels = augment(
+                images, labels, self.padding[where], np.stack(draws), flip=self.flip, rotate=self.rotate
+            )
         return images, labels
 
 
-def augment(images, labels, draws, flip, rotate):
-    """Flip and turn each slice as its three draws from [0, 1) say: (B, C, H, W), (B, H, W), (B, 3) -> the same shapes.
+def augment(images, labels, padding, draws, *, flip, rotate):
+    """Flip and turn each slice as its three draws from [0, 1) say: (B, C, H, W), (B, H, W) -> the same shapes.
 
-    Rotation is about the centre and in pixels, so that proportions stay; what comes from outside the slice is 0.
+    Rotation is about the centre and in pixels, so that proportions stay; what comes from outside the slice is the
+    `padding` (B, C) of its channel, and background in the label. `draws` are (B, 3).
     """
     if flip:
         for axis, draw in ((-2, draws[:, 0]), (-1, draws[:, 1])):
@@ -94,7 +97,12 @@ def augment(images, labels, draws, flip, rotate):
             labels = torch.where(turned[:, None, None], labels.flip(axis), labels)
     if rotate:
         grid = _rotation_grid((2 * draws[:, 2] - 1) * rotate, images)
-        images = F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+        inside = torch.ones_like(images[:, :1])
+        images, inside = (
+            F.grid_sample(each, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+            for each in (images, inside)
+        )
+        images = images + (1 - inside).clamp(min=0) * padding[..., None, None]
         labels = F.grid_sample(labels[:, None], grid, mode="nearest", padding_mode="zeros", align_corners=False)[:, 0]
     return images, labels
 

@@ -158,10 +158,10 @@ class Slices(pl.LightningDataModule):
 
     def train_dataloader(self):
         config, trainer, position = self.config, self.trainer, self.trainer.lightning_module.position
-        images, labels = _stacked(self.train, config.every)
+        held = _stacked(self.train, config.every)
         if config.data_on_device:
-            images, labels = images.to(trainer.strategy.root_device), labels.to(trainer.strategy.root_device)
-        slices = TrainingSlices(images, labels, seed=config.seed, flip=config.flip, rotate=config.rotate)
+            held = [tensor.to(trainer.strategy.root_device) for tensor in held]
+        slices = TrainingSlices(*held, seed=config.seed, flip=config.flip, rotate=config.rotate)
         order = EpochBatches(
             len(slices),
             config.batch_size,
@@ -254,8 +254,11 @@ def make_trainer(config, folder, signals):
 
 
 def _stacked(cases, every):
+    """Images (N, C, H, W), labels (N, H, W) and padding (N, C) of every n-th slice of the cases."""
     images = torch.cat([torch.from_numpy(case.images[::every]) for case in cases])
-    return images, torch.cat([torch.from_numpy(case.label[::every]) for case in cases])
+    labels = torch.cat([torch.from_numpy(case.label[::every]) for case in cases])
+    padding = [torch.from_numpy(case.padding).expand(len(case.images[::every]), -1) for case in cases]
+    return images, labels, torch.cat(padding)
 
 
 def _tensorboard(folder):

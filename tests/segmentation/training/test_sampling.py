@@ -9,6 +9,7 @@ from torch.utils.data import DataLoader
 
 from nerd_fast.segmentation.training.sampling import EpochBatches, TrainingSlices, augment, step_seed
 
+ZERO = torch.zeros(1, 1)
 COUNTS = {"slices": st.integers(1, 40), "batch_size": st.integers(1, 9), "replicas": st.integers(1, 4)}
 
 
@@ -59,7 +60,7 @@ def test_a_resumed_epoch_goes_on_behind_the_batches_done_and_the_next_is_whole()
 def slices(**options):
     generator = torch.Generator().manual_seed(0)
     images = torch.rand(6, 2, 8, 12, generator=generator)
-    return TrainingSlices(images, (images[:, 0] > 0.5).to(torch.uint8), **options)
+    return TrainingSlices(images, (images[:, 0] > 0.5).to(torch.uint8), torch.zeros(6, 2), **options)
 
 
 def test_without_augmentation_slices_come_as_they_are():
@@ -89,7 +90,7 @@ def test_augmentation_belongs_to_the_slice_and_not_to_its_place_in_the_batch():
 )
 def test_flips_turn_image_and_label_alike(draw, axes):
     images = torch.arange(12.0).reshape(1, 1, 3, 4)
-    turned, labels = augment(images, images[:, 0], np.array([[*draw, 0.5]]), True, 0.0)
+    turned, labels = augment(images, images[:, 0], ZERO, np.array([[*draw, 0.5]]), flip=True, rotate=0.0)
     assert torch.equal(turned, images.flip(axes))
     assert torch.equal(labels, images[:, 0].flip(axes))
 
@@ -97,14 +98,25 @@ def test_flips_turn_image_and_label_alike(draw, axes):
 def test_a_quarter_turn_is_a_rotation_in_pixels():
     images = torch.zeros(1, 1, 9, 13)
     images[0, 0, 4, 8] = 1  # two pixels right of the centre
-    turned, labels = augment(images, images[:, 0], np.array([[0.9, 0.9, 1.0]]), False, 90.0)
+    turned, labels = augment(images, images[:, 0], ZERO, np.array([[0.9, 0.9, 1.0]]), flip=False, rotate=90.0)
     assert torch.nonzero(turned[0, 0] > 0.5).tolist() in ([[2, 6]], [[6, 6]])
     assert torch.equal(labels[0] > 0.5, turned[0, 0] > 0.5)
 
 
+def test_turning_draws_no_frame_of_another_grey_than_the_padding():
+    images = torch.full((2, 2, 16, 12), 0.5)
+    images[:, 1] = torch.tensor([0.25, 0.75])[:, None, None]
+    padding = images[:, :, 0, 0]
+    draws = np.array([[0.9, 0.9, 1.0], [0.9, 0.9, 0.2]])
+    turned, labels = augment(images, torch.ones(2, 16, 12), padding, draws, flip=False, rotate=30.0)
+    torch.testing.assert_close(turned, images, rtol=0, atol=1e-6)
+    assert labels.min() == 0
+
+
 def test_a_turned_label_keeps_its_values():
     labels = torch.randint(0, 3, (4, 16, 16)).float()
-    _, turned = augment(labels[:, None], labels, np.random.default_rng(0).random((4, 3)), True, 30.0)
+    draws = np.random.default_rng(0).random((4, 3))
+    _, turned = augment(labels[:, None], labels, torch.zeros(4, 1), draws, flip=True, rotate=30.0)
     assert set(turned.unique().tolist()) <= {0.0, 1.0, 2.0}
 
 
