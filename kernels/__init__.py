@@ -1,17 +1,24 @@
-"""The fused Triton kernels of the NeRD heads, and what they can run.
+"""The fused Triton kernels of the NeRD heads and of what they consist of, and what they can run.
 
-`supports` answers without Triton; `forward` and `backward` import it on first use.
+`supports` answers without Triton; the operations import it on first use.
 """
+
+from importlib import import_module
 
 from nerd_fast.kernels.limits import supports
 
-__all__ = ["backward", "forward", "supports"]
+_OPERATIONS = {
+    "forward": ("launch", "forward"),
+    "backward": ("launch", "backward"),
+    "position_map_forward": ("map_launch", "forward"),
+    "position_map_backward": ("map_launch", "backward"),
+}
+
+__all__ = [*_OPERATIONS, "supports"]  # noqa: PLE0604
 
 
 def __getattr__(name):
-    if name in ("forward", "backward"):
-        from nerd_fast.kernels import launch
-
-        globals()["forward"], globals()["backward"] = launch.forward, launch.backward
-        return globals()[name]
-    raise AttributeError(f"module 'nerd_fast.kernels' has no attribute {name!r}")
+    if name not in _OPERATIONS:
+        raise AttributeError(f"module 'nerd_fast.kernels' has no attribute {name!r}")
+    module, operation = _OPERATIONS[name]
+    return getattr(import_module(f"nerd_fast.kernels.{module}"), operation)

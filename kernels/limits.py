@@ -2,6 +2,7 @@
 
 import torch
 
+VARIANTS = ("nerdm", "nerdc", "nerdnorm", "map")
 ACTIVATIONS = ("relu", "leaky_relu", "silu", "tanh")
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 PRECISIONS = ("ieee", "tf32x3", "tf32")
@@ -21,18 +22,27 @@ def supports(
 ):
     """None when the kernels can run this head, else one sentence: why not, and what they can run.
 
-    `variant` is "nerdm" or "nerdc", `capability` the GPU's (major, minor), None for the interpreter on a CPU.
+    `variant` is "nerdm", "nerdc", "nerdnorm" or "map", a position map, which has no calibrator: its hidden_channels,
+    activation and precision are not read. `capability` is the GPU's (major, minor), None for the interpreter on a CPU.
     """
+    if variant not in VARIANTS:
+        return f"the kernels run {', '.join(VARIANTS)}, not {variant!r}"
     if variant == "nerdnorm":
         return "there are no kernels of the normalisation by itself yet"
-    if variant not in ("nerdm", "nerdc"):
-        return f"the kernels run 'nerdm' and 'nerdc', not {variant!r}"
     if spatial_dims not in (2, 3):
         return f"the kernels run 2 or 3 spatial dimensions, not {spatial_dims}"
-    if not 1 <= in_channels <= 256:
+    if variant != "map" and not 1 <= in_channels <= 256:
         return f"the kernels hold all channels of a position in registers: 1 to 256 of them, not {in_channels}"
     if not 1 <= out_channels <= 64:
         return f"the kernels hold all classes of a position in registers: 1 to 64 of them, not {out_channels}"
+    if dtype not in DTYPES:
+        return f"the kernels read float32, float16 and bfloat16 features, not {dtype}"
+    if capability is not None and capability < (7, 5):
+        return f"the kernels need compute capability 7.5 or newer, not {capability[0]}.{capability[1]}"
+    return None if variant == "map" else _calibrator_fault(hidden_channels, activation, precision)
+
+
+def _calibrator_fault(hidden_channels, activation, precision):
     if not 1 <= len(hidden_channels) <= 4 or not all(8 <= width <= 128 for width in hidden_channels):
         return (
             "the kernels hold every hidden layer of a position in registers: 1 to 4 layers of width 8 to 128, "
@@ -40,10 +50,6 @@ def supports(
         )
     if activation not in ACTIVATIONS:
         return f"the kernels compute the activations {', '.join(ACTIVATIONS)}, not {activation!r}"
-    if dtype not in DTYPES:
-        return f"the kernels read float32, float16 and bfloat16 features, not {dtype}"
     if precision not in PRECISIONS:
         return f"the kernels multiply in {', '.join(PRECISIONS)}, not {precision!r}"
-    if capability is not None and capability < (7, 5):
-        return f"the kernels need compute capability 7.5 or newer, not {capability[0]}.{capability[1]}"
     return None

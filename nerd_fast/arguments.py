@@ -14,6 +14,7 @@ from nerd_fast.backends.selection import NAMES
 
 Activation = Literal["relu", "leaky_relu", "silu", "tanh"]
 Backend = Literal["auto", "torch", "triton", "reference"]
+MapBackend = Literal["auto", "torch", "triton"]
 Precision = Literal["ieee", "tf32x3", "tf32"]
 BACKENDS = (*NAMES, "reference")
 PRECISIONS = ("ieee", "tf32x3", "tf32")
@@ -50,6 +51,12 @@ def check_choices(activation: str, backend: str, precision: str | None) -> None:
     ):
         if value not in known:
             raise ValueError(f"{name}: expected one of {known}, got {value!r}")
+
+
+def check_map_backend(backend: str) -> None:
+    """Raises ValueError for a backend that does not run a position map."""
+    if backend not in NAMES:
+        raise ValueError(f"backend: expected one of {NAMES}, got {backend!r}")
 
 
 def check_features(x: Tensor, in_channels: int, weights: Sequence[Tensor]) -> None:

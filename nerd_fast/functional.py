@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from nerd_fast import arguments, ops
-from nerd_fast.arguments import Activation, Backend, Precision
+from nerd_fast.arguments import Activation, Backend, MapBackend, Precision
 from nerd_fast.distances import Scale, resolve_scale
 from nerd_fast.plain import reference_in_windows, runs_in_plain_pytorch
 from nerd_fast.windows import Positions, apply_in_windows
@@ -143,13 +143,16 @@ def nerdnorm(
     return apply_in_windows(apply, x, origin, extent)
 
 
-def apply_position_map(x: Tensor, weight: Tensor, beta: Tensor | None = None) -> Tensor:
+def apply_position_map(
+    x: Tensor, weight: Tensor, beta: Tensor | None = None, *, backend: MapBackend = "auto"
+) -> Tensor:
     """`s_k = sum_c x_c W_kc(v) + beta_k(v)`: a head frozen by `position_map`, without its MLP.
 
     x (B, C, *spatial), weight (K, C, *spatial), beta (K, *spatial) or None. Returns logits (B, K, *spatial) in x's
-    dtype and memory format, accumulated in float32 at least. Differentiable once in every tensor. Raises ValueError
-    or TypeError, before any launch, for arguments that do not fit one another.
+    dtype and memory format, accumulated in float32 at least. Differentiable once in every tensor. `backend`: "auto",
+    "torch" or "triton". Raises ValueError or TypeError, before any launch, for arguments that do not fit one another.
     """
+    arguments.check_map_backend(backend)
     if weight.dim() not in (4, 5):
         raise ValueError(f"weight: expected (K, C, H, W) or (K, C, D, H, W), got {tuple(weight.shape)}")
     arguments.check_tensor(x, weight.shape[1], weight.dim() - 2)
@@ -158,7 +161,7 @@ def apply_position_map(x: Tensor, weight: Tensor, beta: Tensor | None = None) ->
     if beta is not None and beta.shape != (weight.shape[0], *x.shape[2:]):
         raise ValueError(f"beta: expected {(weight.shape[0], *x.shape[2:])}, got {tuple(beta.shape)}")
     arguments.check_companions(x, weight=weight, beta=beta)
-    return PositionMapFunction.apply(x, weight, beta)
+    return PositionMapFunction.apply(x, weight, beta, backend)
 
 
 class NeRDmFunction(torch.autograd.Function):
@@ -218,20 +221,21 @@ class NeRDNormFunction(torch.autograd.Function):
 
 
 class PositionMapFunction(torch.autograd.Function):
-    """Autograd of `apply_position_map`: `apply(x, weight, beta)`."""
+    """Autograd of `apply_position_map`: `apply(x, weight, beta, backend)`."""
 
     @staticmethod
-    def forward(ctx, x, weight, beta):
+    def forward(ctx, x, weight, beta, backend):
         ctx.save_for_backward(x, weight, beta)
         ctx.set_materialize_grads(False)
-        return ops.map_forward(x, weight, beta)
+        ctx.backend = backend
+        return ops.map_forward(x, weight, beta, backend)
 
     @staticmethod
     def backward(ctx, grad):
         if grad is None:
-            return None, None, None
-        wants = list(ctx.needs_input_grad)
-        return _spread(ops.map_backward(grad, *ctx.saved_tensors, wants), wants)
+            return None, None, None, None
+        wants = list(ctx.needs_input_grad[:3])
+        return *_spread(ops.map_backward(grad, *ctx.saved_tensors, ctx.backend, wants), wants), None
 
 
 _OPTIONS = 6  # activation, scale, origin, extent, backend, precision stand between the tensors of `apply`

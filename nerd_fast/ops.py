@@ -15,13 +15,13 @@ The arguments of the head operators:
     backend, precision   as given by the user
     wants       (backward) which gradients to return, in the order x, classifier, bias, *weights, *biases
 
-Those of the norm operators are the same without classifier, bias and out_channels.
+Those of the norm operators are the same without classifier, bias and out_channels. A position map has a weight
+(K, C, *spatial) and a beta (K, *spatial) or None.
 """
 
 import torch
 
-from nerd_fast.backends import position_map, selection
-from nerd_fast.backends.gradients import like
+from nerd_fast.backends import selection
 from nerd_fast.kernels.layout import empty_logits
 
 _HEAD = (
@@ -32,14 +32,15 @@ _NORM = (
     "Tensor x, Tensor[] weights, Tensor[] biases, str activation, float? scale, SymInt[] origin, SymInt[] extent, "
     "str backend, str? precision"
 )
+_MAP = "Tensor x, Tensor weight, Tensor? beta, str backend"
 
 _library = torch.library.Library("nerd_fast", "DEF")
 _library.define(f"head_forward({_HEAD}) -> Tensor")
 _library.define(f"head_backward(Tensor grad, {_HEAD}, bool[] wants) -> Tensor[]")
 _library.define(f"norm_forward({_NORM}) -> Tensor")
 _library.define(f"norm_backward(Tensor grad, {_NORM}, bool[] wants) -> Tensor[]")
-_library.define("map_forward(Tensor x, Tensor weight, Tensor? beta) -> Tensor")
-_library.define("map_backward(Tensor grad, Tensor x, Tensor weight, Tensor? beta, bool[] wants) -> Tensor[]")
+_library.define(f"map_forward({_MAP}) -> Tensor")
+_library.define(f"map_backward(Tensor grad, {_MAP}, bool[] wants) -> Tensor[]")
 
 head_forward = torch.ops.nerd_fast.head_forward.default
 head_backward = torch.ops.nerd_fast.head_backward.default
@@ -88,13 +89,13 @@ def _run(direction, tensors, options, **more):
 @torch.library.impl(_library, "norm_forward", "CompositeExplicitAutograd")
 @torch.no_grad()
 def _norm_forward(x, weights, biases, *options):
-    return _run_norm("norm_forward", (x, weights, biases), options)
+    return _run_norm("normalisation_forward", (x, weights, biases), options)
 
 
 @torch.library.impl(_library, "norm_backward", "CompositeExplicitAutograd")
 def _norm_backward(grad, x, weights, biases, *options):
     *options, wants = options
-    return _run_norm("norm_backward", (grad, x, weights, biases), options, wants=wants)
+    return _run_norm("normalisation_backward", (grad, x, weights, biases), options, wants=wants)
 
 
 def _run_norm(operation, tensors, options, **more):
@@ -108,23 +109,18 @@ def _run_norm(operation, tensors, options, **more):
 
 @torch.library.impl(_library, "map_forward", "CompositeExplicitAutograd")
 @torch.no_grad()
-def _map_forward(x, weight, beta):
-    logits = empty_logits(x, weight.shape[0])
-    features, weight = x.flatten(2), _accumulating(weight.flatten(2))
-    beta = None if beta is None else beta.flatten(1).to(weight.dtype)
-    position_map.forward(features, position_map.in_layout_of(features, weight), beta, logits.flatten(2))
-    return logits
+def _map_forward(x, weight, beta, backend):
+    return selection.run("position_map_forward", backend, x, (x, weight, beta), {}, **_map(weight))
 
 
 @torch.library.impl(_library, "map_backward", "CompositeExplicitAutograd")
-def _map_backward(grad, x, weight, beta, wants):
-    features, flat = x.flatten(2), _accumulating(weight.flatten(2))
-    flat = position_map.in_layout_of(features, flat)
-    shaped = (features, flat, flat[:, 0])
-    gradients = [torch.empty_like(tensor) if wanted else None for tensor, wanted in zip(shaped, wants, strict=True)]
-    position_map.backward(grad.flatten(2), features, flat, *gradients)
-    owners = (x, weight, beta)
-    return [like(o, g.reshape(o.shape)) for o, g, w in zip(owners, gradients, wants, strict=True) if w]
+def _map_backward(grad, x, weight, beta, backend, wants):
+    arguments = (grad, x, weight, beta)
+    return selection.run("position_map_backward", backend, x, arguments, {"wants": wants}, **_map(weight))
+
+
+def _map(weight):
+    return {"variant": "map", "out_channels": weight.shape[0]}
 
 
 @torch.library.register_fake("nerd_fast::head_forward", lib=_library)
@@ -150,17 +146,13 @@ def _norm_backward_fake(grad, x, weights, biases, *options):
 
 
 @torch.library.register_fake("nerd_fast::map_forward", lib=_library)
-def _map_forward_fake(x, weight, beta):
+def _map_forward_fake(x, weight, beta, backend):
     return empty_logits(x, weight.shape[0])
 
 
 @torch.library.register_fake("nerd_fast::map_backward", lib=_library)
-def _map_backward_fake(grad, x, weight, beta, wants):
+def _map_backward_fake(grad, x, weight, beta, backend, wants):
     return [torch.empty_like(owner) for owner, wanted in zip((x, weight, beta), wants, strict=True) if wanted]
-
-
-def _accumulating(tensor):
-    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 
 def _refuse_double_backward(ctx, *_):

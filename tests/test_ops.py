@@ -51,10 +51,10 @@ def test_the_backward_operator_is_registered_right(variant, case, backend):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_the_map_operators_are_registered_right(dtype):
+def test_the_map_operators_are_registered_right(dtype, backend):
     x, weight, beta = torch.randn(2, 3, 4, 5, dtype=dtype), torch.randn(2, 3, 4, 5), torch.randn(2, 4, 5)
-    opcheck(ops.map_forward, (x, weight, beta))
-    opcheck(ops.map_forward, (x, weight, None))
+    opcheck(ops.map_forward, (x, weight, beta, backend))
+    opcheck(ops.map_forward, (x, weight, None, backend))
     grad = torch.randn(2, 2, 4, 5, dtype=dtype)
-    opcheck(ops.map_backward, (grad, x, weight, beta, [True, True, True]))
-    opcheck(ops.map_backward, (grad, x, weight, None, [False, True, False]))
+    opcheck(ops.map_backward, (grad, x, weight, beta, backend, [True, True, True]))
+    opcheck(ops.map_backward, (grad, x, weight, None, backend, [False, True, False]))

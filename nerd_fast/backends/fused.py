@@ -13,7 +13,7 @@ import torch
 OLDEST_CAPABILITY = (7, 5)
 # What a damaged or unwritable kernel cache raises from inside Triton; JSON and Unicode errors are ValueErrors.
 CACHE_FAULTS = (OSError, KeyError, ValueError)
-MOST_POSITIONS = 2**31 - 32  # the kernels count them in 32 bits, in whole tiles of up to 32
+MOST_POSITIONS = 2**31 - 512  # the kernels count them in 32 bits, in whole tiles of up to 512
 
 
 class TritonFault(RuntimeError):
@@ -23,7 +23,7 @@ class TritonFault(RuntimeError):
 def obstacle(x, *, variant, out_channels, hidden_channels, activation, precision):
     """None when the kernels can run this call, else one sentence that says why not and what they can run.
 
-    `variant` is "nerdm", "nerdc" or "nerdnorm", for which out_channels is None.
+    `variant` is "nerdm", "nerdc", "nerdnorm", for which out_channels is None, or "map", which has no calibrator.
     """
     if (positions := x.shape[2:].numel()) > MOST_POSITIONS:
         return f"the Triton kernels count positions in 32 bits: at most {MOST_POSITIONS} in an image, not {positions}"
@@ -34,7 +34,7 @@ def obstacle(x, *, variant, out_channels, hidden_channels, activation, precision
         x.shape[1],
         variant,
         out_channels,
-        tuple(hidden_channels),
+        None if hidden_channels is None else tuple(hidden_channels),
         activation,
         precision,
     )
@@ -62,7 +62,8 @@ def _obstacle(device, dtype, spatial_dims, in_channels, variant, out_channels, h
 
 def call(operation, *arguments, **options):
     """Runs an operation of `nerd_fast.kernels`; arguments as in the torch backend's function of that operation."""
-    options["precision"] = resolve_precision(options["precision"])
+    if "precision" in options:
+        options["precision"] = resolve_precision(options["precision"])
     try:
         return getattr(_kernels(), operation)(*arguments, **options)
     except Exception as error:

@@ -3,7 +3,7 @@
 import logging
 from functools import cache
 
-from nerd_fast.backends import folded, fused, position_norm
+from nerd_fast.backends import folded, frozen_map, fused, position_norm
 
 logger = logging.getLogger("nerd_fast")
 
@@ -13,15 +13,18 @@ NAMES = ("auto", "torch", "triton")
 IN_TORCH = {
     "forward": folded.forward,
     "backward": folded.backward,
-    "norm_forward": position_norm.forward,
-    "norm_backward": position_norm.backward,
+    "normalisation_forward": position_norm.forward,
+    "normalisation_backward": position_norm.backward,
+    "position_map_forward": frozen_map.forward,
+    "position_map_backward": frozen_map.backward,
 }
 
 
-def choose(name, x, *, variant, out_channels, hidden_channels, activation, precision):
+def choose(name, x, *, variant, out_channels, hidden_channels=None, activation=None, precision=None):
     """The module that runs this call, `folded` for PyTorch or `fused`.
 
-    Raises ValueError when `"triton"` was asked for and cannot.
+    hidden_channels, activation and precision are those of the calibrator, None without one. Raises ValueError when
+    `"triton"` was asked for and cannot.
 
     `"auto"` takes the Triton kernels for CUDA tensors where they can run the configuration, otherwise `"torch"`,
     and logs the reason once at INFO.
@@ -39,7 +42,8 @@ def choose(name, x, *, variant, out_channels, hidden_channels, activation, preci
     if reason is None:
         return fused
     if name == "triton":
-        raise ValueError(f"backend='triton' cannot run this head: {reason}. backend='torch' and 'auto' can.")
+        what = {"map": "position map", "nerdnorm": "normalisation"}.get(variant, "head")
+        raise ValueError(f"backend='triton' cannot run this {what}: {reason}. backend='torch' and 'auto' can.")
     _log_once(reason)
     return folded
 
@@ -49,7 +53,8 @@ def run(operation, name, x, arguments, options, **configuration):
 
     A Triton that cannot build or cache what it launches is a reason for `"auto"` to take torch; `"triton"` raises it.
     """
-    backend = choose(name, x, precision=options["precision"], activation=options["activation"], **configuration)
+    calibrator = {option: options[option] for option in ("activation", "precision") if option in options}
+    backend = choose(name, x, **calibrator, **configuration)
     if backend is fused:
         try:
             return fused.call(operation, *arguments, **options)

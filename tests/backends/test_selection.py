@@ -129,7 +129,7 @@ def test_more_positions_than_32_bits_count_are_a_reason(caplog):
     most = cuda_features(spatial=(2**16, 2**15 - 1))
     assert selection.choose("triton", most, **HEAD) is fused
     expect_refusal(
-        "positions in 32 bits: at most 2147483616 in an image, not 2147483648",
+        "positions in 32 bits: at most 2147483136 in an image, not 2147483648",
         caplog,
         cuda_features(spatial=(2**16, 2**15)),
     )
