@@ -50,6 +50,8 @@ class Counts:
         size = len(self.instructions)
         self.warps, self.threads, self.sectors, self.wavefronts, self.ideal = np.zeros((5, size), np.int64)
         self._touched = {}  # (buffer, whether stored): units of UNIT bytes, as arrays yet to be made distinct
+        self._sectors = Counter()  # the same: sectors that warps touched
+        self._buffer_of = {}  # instruction: buffer
 
     def count_instruction(self, ins, size, mask):
         self.warps[ins.index] += size // WARP if mask is None else int(mask.reshape(-1, WARP).any(1).sum())
@@ -59,9 +61,13 @@ class Counts:
         """An access of `size` bytes at the byte offsets (warps, 32) of a buffer, by the threads that are there."""
         if size > SECTOR:
             raise ValueError(f"{ins}: accesses of {size} bytes are not counted")
-        self.sectors[ins.index] += _distinct(np.where(there, offset // SECTOR, -1)).sum()
+        sectors = int(_distinct(np.sort(np.where(there, offset // SECTOR, -1), 1)).sum())
+        self.sectors[ins.index] += sectors
+        self._buffer_of[ins.index] = buffer.base
+        self._sectors[buffer.base, ins.op.startswith("st")] += sectors
         units = np.unique(offset[there])[:, None] // UNIT + np.arange(max(1, size // UNIT))
-        self._touched.setdefault((buffer, ins.op.startswith("st")), []).append(np.unique(units))
+        _, pieces = self._touched.setdefault((buffer.base, ins.op.startswith("st")), (buffer, []))
+        pieces.append(np.unique(units))
 
     def count_shared(self, ins, offset, there, size):
         """The same for an access of shared memory; offsets in that of each block."""
@@ -101,19 +107,34 @@ class Counts:
             found[ins.place] += int(number)
         return found.most_common(most)
 
+    def rounds(self):
+        """How often in all a warp ran that load of the tensor with most bytes loaded which it ran most often."""
+        loaded = {base: sum(map(len, pieces)) for (base, stored), (_, pieces) in self._touched.items() if not stored}
+        if not loaded:
+            return 0
+        most = max(loaded, key=loaded.get)
+        loads = [i for i, base in self._buffer_of.items() if base == most and self.instructions[i].op.startswith("ld")]
+        return int(self.warps[loads].max(initial=0))
+
     def touched(self):
         """{(tensor, "loads" or "stores"): (distinct bytes, distinct sectors, sectors of the whole tensor)}."""
         found = {}
-        for (buffer, stored), pieces in self._touched.items():
+        for (_, stored), (buffer, pieces) in self._touched.items():
             units = np.unique(np.concatenate(pieces))
             sectors = np.unique(units // (SECTOR // UNIT))
             whole = buffer.high // SECTOR - buffer.low // SECTOR + 1
             found[buffer.name, "stores" if stored else "loads"] = UNIT * len(units), len(sectors), whole
         return found
 
+    def sectors_of_tensors(self):
+        """{(tensor, "loads" or "stores"): sectors that warps touched, each as often as they did}."""
+        names = {base: buffer.name for (base, _), (buffer, _) in self._touched.items()}
+        return {
+            (names[base], "stores" if stored else "loads"): number for (base, stored), number in self._sectors.items()
+        }
+
 
 def _distinct(values):
-    """Where each number of a row stands first among its equals; sorts the rows first; -1 is none."""
-    values = np.sort(values, 1)
+    """Where each number of a sorted row stands first among its equals; -1 is none."""
     first = np.concatenate([np.ones((len(values), 1), bool), values[:, 1:] != values[:, :-1]], 1)
     return first & (values >= 0)

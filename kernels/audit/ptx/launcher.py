@@ -3,7 +3,7 @@
 The kernel is specialised by Triton's own code, on the tensors and integers of this very launch.
 """
 
-from functools import cache
+from functools import lru_cache
 
 import torch
 import triton
@@ -82,7 +82,7 @@ def _without_assembler(source, target, options):
         triton.knobs.runtime.add_stages_inspection_hook = None
 
 
-@cache
+@lru_cache(64)
 def _code(text):
     return Code(parse(text))
 

@@ -16,9 +16,9 @@ class Code:
     def __init__(self, kernel):
         self.kernel = kernel
         instructions = kernel.instructions
+        self.blocks = [[(ins, translate(kernel, ins)) for ins in block] for block in kernel.blocks]
         written = {name for ins in instructions for name in ins.written}
         self.undefined = {name for ins in instructions for name in ins.named} - written  # LLVM's undef
-        self.blocks = [[(ins, translate(kernel, ins)) for ins in block] for block in kernel.blocks]
         widths = [
             SIZES[ins.op.split(".")[-1]] for ins in instructions if ".shared." in ins.op and ins.op[:2] in ("ld", "st")
         ]

@@ -36,7 +36,7 @@ class Instruction:
     @property
     def written(self):
         """The registers that it writes."""
-        if self.op.startswith(("st", "bra", "brx", "bar", "ret", "exit", "cp.async", "fence", "membar")):
+        if not self.operands or self.op.startswith(("st", "bra", "brx", "bar", "ret", "exit", "cp.async")):
             return []
         return split(self.operands[0].replace("|", ",").strip("{} "))
 
