@@ -47,6 +47,7 @@ setup(
     extras_require={
         "train": TRAIN,
         "dev": [*TRAIN, *DEV],
+        "onnx": ["onnx>=1.17", "onnxscript>=0.5", "onnxruntime>=1.20"],  # the tests of exported heads
         "examples": ["fire>=0.7", "pytorch-ignite>=0.5"],
         "tensorboard": ["tensorboard"],
     },

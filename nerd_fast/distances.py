@@ -108,6 +108,7 @@ def axis_distances(
     position = torch.arange(origin, origin + size, device=device)
     low, high = position.to(dtype), (extent - 1 - position).to(dtype)
     if factor is None:
-        whole = max(extent - 1, 1)
+        # a trace holds a size as a tensor, and would hold the larger of two numbers as the one it was
+        whole = (extent - 1).clamp(min=1) if isinstance(extent, Tensor) else max(extent - 1, 1)
         return low / whole, high / whole
     return low * factor, high * factor
