@@ -49,6 +49,14 @@ def test_the_bundle_trains_a_network_with_a_head():
     assert "iterations 4 NeRDm" in out
 
 
+@pytest.mark.slow
+def test_windows_that_know_their_place_differ_from_a_plain_sliding_window():
+    skip_without("monai")
+    (difference,) = re.findall(r"differ by up to (\d\.\d+)", run(EXAMPLES / "windows_of_a_volume.py"))
+    assert float(difference) > 0.01
+
+
+@pytest.mark.slow
 def test_the_trainer_for_nnunet_is_found_by_it():
     skip_without("nnunetv2")
     code = "import nnunet_trainer as mine; print(mine.nnUNetTrainerNeRDmDA5NoMirroring.head_class.__name__)"
