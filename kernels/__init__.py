@@ -8,8 +8,8 @@ from importlib import import_module
 from nerd_fast.kernels.limits import supports
 
 _OPERATIONS = {
-    "forward": ("launch", "forward"),
-    "backward": ("launch", "backward"),
+    "forward": ("heads", "forward"),
+    "backward": ("heads", "backward"),
     "position_map_forward": ("map_launch", "forward"),
     "position_map_backward": ("map_launch", "backward"),
 }
@@ -21,4 +21,5 @@ def __getattr__(name):
     if name not in _OPERATIONS:
         raise AttributeError(f"module 'nerd_fast.kernels' has no attribute {name!r}")
     module, operation = _OPERATIONS[name]
-    return getattr(import_module(f"nerd_fast.kernels.{module}"), operation)
+    globals()[name] = getattr(import_module(f"nerd_fast.kernels.{module}"), operation)
+    return globals()[name]

@@ -1,18 +1,38 @@
 """Features and logits as (B, C, N): where one stride leads from each position to the next, nothing is copied."""
 
+from typing import NamedTuple
+
 import torch
+
+
+class Flat(NamedTuple):
+    """The strides of a (B, C, *spatial) tensor as (B, C, N), and whether it takes a contiguous copy to have them."""
+
+    batch: int
+    channel: int
+    position: int
+    copied: bool
+
+
+def flat(shape, strides):
+    """How a tensor of this shape (B, C, *spatial) and these strides is read as (B, C, N)."""
+    stride = position_stride(shape[2:], strides[2:])
+    if stride is None:
+        positions = torch.Size(shape[2:]).numel()
+        return Flat(shape[1] * positions, positions, 1, True)
+    return Flat(strides[0], strides[1], stride, False)
 
 
 def flat_positions(t):
     """t (B, C, *spatial) and the stride from one position to the next; a contiguous copy where there is none."""
-    stride = position_stride(t)
+    stride = position_stride(t.shape[2:], t.stride()[2:])
     return (t.contiguous(), 1) if stride is None else (t, stride)
 
 
-def position_stride(t):
-    """The stride between neighbours in the flattened positions of t (B, C, *spatial), None where there is none."""
+def position_stride(sizes, strides):
+    """The stride between neighbours in the flattened positions of spatial axes, None where there is none."""
     stride, reach = None, None
-    for size, step in zip(reversed(t.shape[2:]), reversed(t.stride()[2:]), strict=True):
+    for size, step in zip(reversed(sizes), reversed(strides), strict=True):
         if size == 1:
             continue
         if stride is None:
@@ -37,5 +57,8 @@ def empty_logits(x, out_channels):
 
 def destination(gradient, is_features):
     """Where a kernel can write a gradient: itself, or a contiguous stand-in for strides that kernels do not write."""
-    writable = position_stride(gradient) is not None if is_features else gradient.is_contiguous()
+    if is_features:
+        writable = position_stride(gradient.shape[2:], gradient.stride()[2:]) is not None
+    else:
+        writable = gradient.is_contiguous()
     return gradient if writable else torch.empty_like(gradient, memory_format=torch.contiguous_format)

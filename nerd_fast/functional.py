@@ -173,7 +173,7 @@ class NeRDmFunction(torch.autograd.Function):
         ctx.save_for_backward(x, classifier, bias, *rest[_OPTIONS:])
         ctx.set_materialize_grads(False)
         ctx.options = (classifier.shape[0], *rest[:_OPTIONS])
-        return ops.head_forward(*_operands(ctx.options, x, classifier, bias, *rest[_OPTIONS:]))
+        return ops.run(ops.head_forward, *_operands(ctx.options, x, classifier, bias, *rest[_OPTIONS:]))
 
     @staticmethod
     def backward(ctx, grad):
@@ -190,7 +190,7 @@ class NeRDcFunction(torch.autograd.Function):
         ctx.save_for_backward(x, bias, *rest[_OPTIONS:])
         ctx.set_materialize_grads(False)
         ctx.options = (out_channels, *rest[:_OPTIONS])
-        return ops.head_forward(*_operands(ctx.options, x, None, bias, *rest[_OPTIONS:]))
+        return ops.run(ops.head_forward, *_operands(ctx.options, x, None, bias, *rest[_OPTIONS:]))
 
     @staticmethod
     def backward(ctx, grad):
@@ -208,7 +208,7 @@ class NeRDNormFunction(torch.autograd.Function):
         ctx.save_for_backward(x, *rest[_OPTIONS:])
         ctx.set_materialize_grads(False)
         ctx.options = rest[:_OPTIONS]
-        return ops.norm_forward(x, *_layers(rest[_OPTIONS:]), *ctx.options)
+        return ops.run(ops.norm_forward, x, *_layers(rest[_OPTIONS:]), *ctx.options)
 
     @staticmethod
     def backward(ctx, grad):
@@ -216,7 +216,7 @@ class NeRDNormFunction(torch.autograd.Function):
         if grad is None:
             return (None,) * (len(wants) + _OPTIONS)
         x, *calibrator = ctx.saved_tensors
-        grad_x, *others = _spread(ops.norm_backward(grad, x, *_layers(calibrator), *ctx.options, wants), wants)
+        grad_x, *others = _spread(ops.run(ops.norm_backward, grad, x, *_layers(calibrator), *ctx.options, wants), wants)
         return grad_x, *[None] * _OPTIONS, *others
 
 
@@ -228,14 +228,14 @@ class PositionMapFunction(torch.autograd.Function):
         ctx.save_for_backward(x, weight, beta)
         ctx.set_materialize_grads(False)
         ctx.backend = backend
-        return ops.map_forward(x, weight, beta, backend)
+        return ops.run(ops.map_forward, x, weight, beta, backend)
 
     @staticmethod
     def backward(ctx, grad):
         if grad is None:
             return None, None, None, None
         wants = list(ctx.needs_input_grad[:3])
-        return *_spread(ops.map_backward(grad, *ctx.saved_tensors, ctx.backend, wants), wants), None
+        return *_spread(ops.run(ops.map_backward, grad, *ctx.saved_tensors, ctx.backend, wants), wants), None
 
 
 _OPTIONS = 6  # activation, scale, origin, extent, backend, precision stand between the tensors of `apply`
@@ -265,7 +265,7 @@ def _head_gradients(ctx, grad, saved, needs, needs_calibrator):
     wants = [*needs, *needs_calibrator]
     if grad is None:
         return (None,) * (len(wants) + _OPTIONS)
-    gradients = ops.head_backward(grad, *_operands(ctx.options, *saved), wants)
+    gradients = ops.run(ops.head_backward, grad, *_operands(ctx.options, *saved), wants)
     spread = _spread(gradients, wants)
     return *spread[:3], *[None] * _OPTIONS, *spread[3:]
 

@@ -50,14 +50,51 @@ map_forward = torch.ops.nerd_fast.map_forward.default
 map_backward = torch.ops.nerd_fast.map_backward.default
 
 
-# Where the Functions do not stand around an operator, as in an exported program, nothing inside of it is recorded.
-@torch.library.impl(_library, "head_forward", "CompositeExplicitAutograd")
-@torch.no_grad()
+def run(operator, *arguments):
+    """What an operator gives: by PyTorch's dispatcher where something traces it, records it or differentiates it.
+
+    Elsewhere, which is in every step of an ordinary training loop, the dispatcher would only take time: 50 microseconds
+    of a forward and a backward. Called by the autograd Functions, so that gradients are recorded around it.
+    """
+    if _is_observed(arguments):
+        return operator(*arguments)
+    return _COMPUTES[operator](*arguments)
+
+
+def _is_observed(arguments):
+    """Whether anything but the values of an operator's results is wanted, or its arguments are no ordinary tensors."""
+    return (
+        torch.compiler.is_compiling()
+        or torch.is_grad_enabled()  # in a backward: of one that will itself be differentiated
+        or torch._C._len_torch_dispatch_stack() > 0  # fake tensors, make_fx, selective checkpoints
+        or torch._C._len_torch_function_stack() > 0
+        or torch._C._get_tracing_state() is not None  # torch.jit.trace
+        or not _are_ordinary(arguments)
+    )
+
+
+def _are_ordinary(arguments):
+    """Whether all tensors have memory of their own kind: no subclass, none on meta, none that is lazily negated."""
+    tensors = []
+    for argument in arguments:
+        if isinstance(argument, torch.Tensor):
+            tensors.append(argument)
+        elif type(argument) is list and argument and isinstance(argument[0], torch.Tensor):
+            tensors += argument
+    return (
+        _ORDINARY.issuperset(map(type, tensors))
+        and not any(map(torch.Tensor.is_neg, tensors))
+        and not any(tensor.is_meta for tensor in tensors[:2])  # x is one of them, and all lie on x's device
+    )
+
+
+_ORDINARY = {torch.Tensor, torch.nn.Parameter}
+
+
 def _head_forward(x, classifier, weights, biases, bias, *options):
     return _run("forward", (x, classifier, weights, biases, bias), options)
 
 
-@torch.library.impl(_library, "head_backward", "CompositeExplicitAutograd")
 def _head_backward(grad, x, classifier, weights, biases, bias, *options):
     *options, wants = options
     return _run("backward", (grad, x, classifier, weights, biases, bias), options, wants=wants)
@@ -86,13 +123,10 @@ def _run(direction, tensors, options, **more):
     )
 
 
-@torch.library.impl(_library, "norm_forward", "CompositeExplicitAutograd")
-@torch.no_grad()
 def _norm_forward(x, weights, biases, *options):
     return _run_norm("normalisation_forward", (x, weights, biases), options)
 
 
-@torch.library.impl(_library, "norm_backward", "CompositeExplicitAutograd")
 def _norm_backward(grad, x, weights, biases, *options):
     *options, wants = options
     return _run_norm("normalisation_backward", (grad, x, weights, biases), options, wants=wants)
@@ -107,13 +141,10 @@ def _run_norm(operation, tensors, options, **more):
     return selection.run(operation, backend, x, tensors, named | more, **configuration)
 
 
-@torch.library.impl(_library, "map_forward", "CompositeExplicitAutograd")
-@torch.no_grad()
 def _map_forward(x, weight, beta, backend):
     return selection.run("position_map_forward", backend, x, (x, weight, beta), {}, **_map(weight))
 
 
-@torch.library.impl(_library, "map_backward", "CompositeExplicitAutograd")
 def _map_backward(grad, x, weight, beta, backend, wants):
     arguments = (grad, x, weight, beta)
     return selection.run("position_map_backward", backend, x, arguments, {"wants": wants}, **_map(weight))
@@ -121,6 +152,19 @@ def _map_backward(grad, x, weight, beta, backend, wants):
 
 def _map(weight):
     return {"variant": "map", "out_channels": weight.shape[0]}
+
+
+_COMPUTES = {
+    head_forward: _head_forward,
+    head_backward: _head_backward,
+    norm_forward: _norm_forward,
+    norm_backward: _norm_backward,
+    map_forward: _map_forward,
+    map_backward: _map_backward,
+}
+for _operator, _computes in _COMPUTES.items():
+    # Where the Functions do not stand around an operator, as in an exported program, nothing inside it is recorded.
+    _library.impl(_operator, torch.no_grad()(_computes), "CompositeExplicitAutograd")
 
 
 @torch.library.register_fake("nerd_fast::head_forward", lib=_library)

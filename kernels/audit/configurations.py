@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from nerd_fast.kernels import launch, layout, tiling
+from nerd_fast.kernels import heads, layout, plan, tiling
 
 BATCH = 16
 SPATIAL = {  # by dimensions, and whether odd
@@ -127,11 +127,14 @@ def launches(configuration, architecture):
         configuration.precision,
         divmod(architecture, 10),
     )
-    call = launch.Call(head, x, classifier, weights, biases, (0,) * len(spatial), spatial)
     logits = layout.empty_logits(x, k)
     grad = _features(replace(configuration, in_channels=k))
     slots = [torch.empty_like(x), classifier, bias, *weights, *biases]
-    return [launch.forward_launch(call, logits, bias), *launch.backward_launches(call, grad, slots)]
+    call = heads.Call(x, classifier, weights, biases, (0,) * len(spatial), spatial)
+    forward = plan.plan_forward(head, x.shape, x.stride(), logits.stride())
+    wants = tuple(slot is not None for slot in slots)
+    backward = plan.plan_backward(head, x.shape, x.stride(), grad.stride(), slots[0].stride(), wants)
+    return [heads.forward_launch(forward, call, logits, bias), *heads.backward_launches(backward, call, grad, slots)]
 
 
 def _features(configuration):

@@ -139,12 +139,13 @@ def _device_obstacle(device):
     return import_fault()
 
 
+@cache
 def _kernels():
     return import_module("nerd_fast.kernels")
 
 
 def _launcher():
-    return import_module("nerd_fast.kernels.launch")
+    return import_module("nerd_fast.kernels.heads")
 
 
 def _raised_in(error, *files):

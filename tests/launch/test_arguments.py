@@ -1,5 +1,7 @@
 """What Triton's launcher hands to the driver is what the kernels declare and what the launches mean."""
 
+import dataclasses
+
 import pytest
 import torch
 
@@ -112,20 +114,21 @@ def test_each_gradient_alone_and_all_reach_the_driver_and_one_kernel_sums_them(h
 
 
 def test_an_argument_in_the_place_of_another_is_noticed(checked, monkeypatch):
-    kernel = launch.apply_forward
+    def swapped(self, launched):
+        there = launched.arguments
+        swapped = {**there, "stride_xb": there["stride_xc"], "stride_xc": there["stride_xb"]}
+        return dataclasses.replace(launched, arguments=swapped).compile_and_launch()
 
-    class Swapping:
-        """The kernel, called with the strides of two axes in each other's place."""
-
-        __name__ = kernel.__name__
-
-        def __getitem__(self, grid):
-            def call(**arguments):
-                arguments["stride_xb"], arguments["stride_xc"] = arguments["stride_xc"], arguments["stride_xb"]
-                return kernel[grid](**arguments)
-
-            return call
-
-    monkeypatch.setattr(launch, "apply_forward", Swapping())
+    monkeypatch.setattr(launch.Step, "run", swapped)
     with pytest.raises(AssertionError, match="apply_forward"):
         nerd_fast.NeRDm(4, hidden_channels=(8,), backend="triton")(torch.empty(2, 4, 5, 6))
+
+
+def test_what_differs_from_launch_to_launch_is_not_compiled_in(checked):
+    """A Step repeats the kernel of its first launch: another window must not be of another kernel's."""
+    step(nerd_fast.NeRDm(4, hidden_channels=(8,), backend="triton"), torch.empty(2, 4, 5, 6))
+    given = {name for launched, _ in checked for name in launched.arguments.keys() - launched.step.integers.keys()}
+    integers = {name for launched, _ in checked for name in given if isinstance(launched.arguments.get(name), int)}
+    assert {"height", "origin_h", "extent_w"} <= integers
+    for launched, _ in checked:
+        assert integers & set(launched.kernel.arg_names) <= set(launched.kernel.do_not_specialize)

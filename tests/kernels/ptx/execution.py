@@ -1,8 +1,6 @@
 """Every Launch of the kernels, run on a CPU as the PTX that is compiled for a GPU architecture."""
 
-import dataclasses
-
-from nerd_fast.kernels import launch
+from nerd_fast.kernels import heads, launch
 from nerd_fast.kernels.audit.ptx import launcher
 from nerd_fast.kernels.audit.ptx.memory import Memory
 
@@ -26,17 +24,13 @@ def execute_on(architecture, monkeypatch, memory=None):
     """From here on every Launch runs as compiled for an architecture (80: sm_80) and raises the Findings it has."""
     capability = divmod(architecture, 10)
     memory = Memory() if memory is None else memory
-    head_of = launch.head_of
-
-    def head_of_that_gpu(*arguments):
-        return dataclasses.replace(head_of(*arguments), capability=capability)
 
     def run(self):
         report = launcher.execute(self, capability, memory)
         if found := [line for line in report.lines() if not tolerated(self.kernel.__name__, line)]:
             raise Findings("\n".join([f"{self.kernel.__name__} on sm_{architecture}:", *found]))
 
-    monkeypatch.setattr(launch, "head_of", head_of_that_gpu)
+    monkeypatch.setattr(heads, "capability_of", lambda device: capability)
     monkeypatch.setattr(launch.Launch, "run", run)
     return memory
 
