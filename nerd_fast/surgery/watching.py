@@ -1,79 +1,106 @@
-"""Finding the head of an unknown network: run it once and see which layers its output comes from."""
+"""Finding the head of an unknown network: run it and see which layers its output comes from."""
 
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import fields, is_dataclass
+from typing import Any, NamedTuple
 
 import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
+from torch.nn.modules.dropout import _DropoutNd
 
-from nerd_fast.heads import NeRDHead
+from nerd_fast.calibrated import Calibrated
 
 
-def watch(network, example_input):
-    """Paths of the layers that made the output, and the path of the layer that ran last.
+class Watched(NamedTuple):
+    """Paths of the layers that made a network's output, of the layer that ran last, and of the former in training."""
+
+    made: list[str]
+    last: str | None
+    made_in_training: list[str]
+
+
+def watch(network: nn.Module, example_input: Any) -> Watched:
+    """Which layers make the output of `network`, in evaluation and in training.
 
     A layer is a module with parameters of its own; it made the output if the output follows from what it returned
     through no other layer: a head does, even if its logits are upsampled, activated or stacked afterwards.
 
-    `example_input` is the network's argument or a tuple of its arguments. The network runs once, in evaluation mode
-    and uncompiled; its training flags and the random state are restored. Raises ValueError when it fails.
+    `example_input` is the network's argument or a tuple of its arguments. The network runs uncompiled, once in
+    evaluation mode and once in training mode, there but for normalisation, dropout and the other layers of
+    `torch.nn`, which change no path and need no batch. Training flags, buffers and random state are restored.
+    Raises ValueError when it fails.
     """
     arguments = example_input if isinstance(example_input, tuple) else (example_input,)
     paths = _layers(network)
-    ran = []
+    made, last = _run(network, arguments, paths, training=False)
+    return Watched(made, last, _run(network, arguments, paths, training=True)[0])
 
-    def mark(module, _, output):
+
+def _run(network: nn.Module, arguments: tuple, paths: dict[nn.Module, str], training: bool) -> tuple:
+    ran = {}  # the layers in the order in which they returned
+
+    def mark(module: nn.Module, _: Any, output: Any) -> Any:
         # a container that owns a parameter beside its layers is no layer
         if any(inner in ran for inner in module.modules() if inner is not module):
             return output
-        ran.append(module)
+        ran.pop(module, None)
+        ran[module] = paths[module]
         return _mapped(output, lambda tensor: _made_by(paths[module], tensor))
 
     # gradients are recorded, from one layer's output to the next layer at most, to follow the output back
-    with _undisturbed(network), _hooked(paths, mark), torch.enable_grad():
+    with _undisturbed(network, training), _hooked(paths, mark), torch.enable_grad():
         try:
             output = network(*arguments)
         except Exception as error:
-            raise ValueError(f"example_input: the network failed on it: {error}") from error
-    made = []
-    _mapped(output, made.append)
-    return _origins(made, paths), paths[ran[-1]] if ran else None
+            where = " in training mode, where it may have further heads (path= needs no run)" if training else ""
+            raise ValueError(f"example_input: the network failed on it{where}: {error}") from error
+    return _origins(list(_tensors(output)), paths), next(reversed(ran.values()), None)
 
 
 class _Made(torch.autograd.Function):
     """The identity, remembering the path of the layer that made a tensor."""
 
     @staticmethod
-    def forward(ctx, tensor, path):
-        ctx.path = path
+    def forward(ctx: Any, tensor: torch.Tensor, path: str) -> torch.Tensor:
+        ctx.made_by = path
         return tensor.clone()
 
 
-def _made_by(path, tensor):
+def _made_by(path: str, tensor: torch.Tensor) -> torch.Tensor:
     if not tensor.is_floating_point():
         return tensor
     return _Made.apply(tensor.detach().requires_grad_(), path)
 
 
-def _origins(tensors, paths):
+def _origins(tensors: list[torch.Tensor], paths: dict[nn.Module, str]) -> list[str]:
     """Paths of the layers that `tensors` follow from, walking back to the first mark; bare parameters by their path."""
-    owners = {p: f"{path}.{name}".lstrip(".") for m, path in paths.items() for name, p in m._parameters.items()}
-    origins, visited = [], set()
+    owners = {
+        parameter: f"{path}.{name}".lstrip(".")
+        for module, path in paths.items()
+        for name, parameter in module._parameters.items()
+        if parameter is not None
+    }
+    origins, visited = set(), set()
     pending = [tensor.grad_fn for tensor in tensors]
     while pending:
         node = pending.pop()
         if node is None or node in visited:
             continue
         visited.add(node)
-        if hasattr(node, "path"):
-            origins.append(node.path)
-        elif getattr(node, "variable", None) in owners:
-            origins.append(owners[node.variable])
+        parameter = getattr(node, "variable", None)
+        if hasattr(node, "made_by"):
+            origins.add(node.made_by)
+        elif parameter is not None and parameter in owners:
+            origins.add(owners[parameter])
         else:
             pending += [before for before, _ in node.next_functions]
-    return sorted(set(origins))
+    return sorted(origins)
 
 
-def _mapped(value, function):
+def _mapped(value: Any, function: Callable[[torch.Tensor], torch.Tensor]) -> Any:
     """`value` with `function` applied to every tensor in its lists, tuples and dictionaries."""
     if isinstance(value, torch.Tensor):
         return function(value)
@@ -85,13 +112,29 @@ def _mapped(value, function):
     return value
 
 
+def _tensors(value: Any) -> Iterator[torch.Tensor]:
+    """Every tensor in the lists, tuples, dictionaries and dataclasses of an output."""
+    if isinstance(value, torch.Tensor):
+        yield value
+        return
+    if isinstance(value, dict):
+        value = value.values()
+    elif is_dataclass(value):
+        value = [getattr(value, field.name) for field in fields(value)]
+    elif not isinstance(value, (list, tuple)):
+        return
+    for item in value:
+        yield from _tensors(item)
+
+
 @contextmanager
-def _undisturbed(network):
+def _undisturbed(network: nn.Module, training: bool) -> Iterator[None]:
     modules = list(network.modules())
-    training = [module.training for module in modules]
-    # flags, not eval(): that is where some networks fold or freeze layers
+    flags = [module.training for module in modules]
+    buffers = [(m, name, b, b.clone()) for m in modules for name, b in m._buffers.items() if b is not None]
+    # flags, not train() and eval(): that is where some networks fold or freeze layers
     for module in modules:
-        module.training = False
+        module.training = training and not _is_of_torch(module)
     devices = {p.device for p in network.parameters() if p.device.type == "cuda"}
     with ExitStack() as stack:
         stack.enter_context(torch.random.fork_rng(devices=devices))
@@ -100,12 +143,20 @@ def _undisturbed(network):
         try:
             yield
         finally:
-            for module, flag in zip(modules, training, strict=True):
+            for module, flag in zip(modules, flags, strict=True):
                 module.training = flag
+            for module, name, buffer, before in buffers:
+                module._buffers[name] = buffer
+                if not torch.equal(buffer, before):
+                    buffer.detach().copy_(before)
+
+
+def _is_of_torch(module: nn.Module) -> bool:
+    return type(module).__module__.startswith("torch.nn.") or isinstance(module, (_NormBase, _DropoutNd))
 
 
 @contextmanager
-def _hooked(modules, hook):
+def _hooked(modules: dict[nn.Module, str], hook: Callable) -> Iterator[None]:
     handles = [module.register_forward_hook(hook) for module in modules]
     try:
         yield
@@ -114,9 +165,9 @@ def _hooked(modules, hook):
             handle.remove()
 
 
-def _layers(network):
+def _layers(network: nn.Module) -> dict[nn.Module, str]:
     """Path of every module with parameters of its own. Convolutions and heads are whole: what they hold is theirs."""
-    whole = [module for module in network.modules() if isinstance(module, (_ConvNd, NeRDHead))]
+    whole = [module for module in network.modules() if isinstance(module, (_ConvNd, Calibrated))]
     held = {inner for module in whole for inner in module.modules() if inner is not module}
     return {
         module: path

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from nerd_fast import NeRDc, NeRDm, replace_head
-from tests.test_surgery import Forked, heads_of, small_unet
+from tests.surgery.small import Forked, heads_of, small_unet
 
 
 def refused(model, match, **options):
@@ -22,8 +22,7 @@ def test_an_unknown_network_alone_is_refused_with_its_candidates():
 def test_monai_unet_is_refused_with_what_to_do():
     nets = pytest.importorskip("monai.networks.nets", reason="the network of this test is MONAI's")
     model = nets.UNet(2, 1, 2, channels=(4, 8), strides=(2,))
-    refused(model, "strided transposed convolution.*BasicUNet.*path='1'")
-    refused(model, "ConvTranspose2d, not an nn.Conv2d", path="model.2.conv")
+    refused(model, r"'model.2.conv': it is a ConvTranspose2d.*replace_head\(model, nerd_fast.NeRDNorm\)")
     appended = nn.Sequential(nets.UNet(2, 1, 4, channels=(4, 8), strides=(2,)), nn.Conv2d(4, 2, 1))
     assert heads_of(replace_head(appended, NeRDm, path="1")) == ["1"]
 
@@ -53,7 +52,7 @@ def test_the_3x3_head_of_segmentation_models_pytorch_is_refused_without_running_
     kind = type("Unet", (base,), {"__module__": "segmentation_models_pytorch.decoders.unet.model"})
     model = kind()
     model.segmentation_head = nn.Sequential(nn.Conv2d(4, 2, 3, padding=1), nn.Identity(), nn.Identity())
-    refused(model, "'segmentation_head.0'.*kernel size.*append")
+    refused(model, r"'segmentation_head.0'.*kernel size.*replace_head\(model, nerd_fast.NeRDNorm\).*append")
     model.segmentation_head[0] = nn.Conv2d(4, 2, 1)
     assert heads_of(replace_head(model, NeRDm)) == ["segmentation_head.0"]
 
@@ -105,6 +104,13 @@ def test_a_convolution_with_hooks_or_its_own_forward_is_refused():
     refused(model, "hooks", path="3")
     standardised = type("StandardisedConv", (nn.Conv2d,), {"forward": lambda self, x: x})
     refused(small_unet(standardised(4, 2, 1)), "StandardisedConv has a forward of its own", path="3")
+
+
+@pytest.mark.parametrize("held", [lambda conv: [conv], lambda conv: {"head": conv}, lambda conv: (conv,)])
+def test_a_convolution_that_the_network_holds_out_of_reach_is_refused(held):
+    model = small_unet()
+    model[0].blocks = held(model[3])
+    refused(model, r"'3': 0\.blocks holds it too, out of reach of the swap", path="3")
 
 
 def test_one_path_that_fails_leaves_the_others_untouched():

@@ -1,0 +1,73 @@
+"""Why a layer of a network cannot become a head, or have a norm in front of it."""
+
+from collections.abc import Iterator, ValuesView
+
+from torch import nn
+
+from nerd_fast.calibrated import Calibrated
+from nerd_fast.surgery.normed import NORMED, NormedConv
+
+
+def obstacle_to_head(network: nn.Module, conv: nn.Module) -> str | None:
+    """Why `conv` cannot be exchanged for a head, in what concerns the network; None if it can."""
+    if reason := _swapped_already(conv):
+        return reason
+    if not isinstance(conv, (nn.Conv2d, nn.Conv3d)):
+        return f"it is a {type(conv).__name__}, not an nn.Conv2d or nn.Conv3d"
+    if any(size != 1 for size in conv.kernel_size):
+        return f"its kernel size is {conv.kernel_size}, not 1, and a head sees one position at a time"
+    if type(conv).forward not in (nn.Conv2d.forward, nn.Conv3d.forward):
+        return f"{type(conv).__name__} has a forward of its own"
+    if reason := _no_plain_parameters(conv):
+        return reason
+    hooks = (conv._forward_hooks, conv._forward_pre_hooks, conv._backward_hooks, conv._backward_pre_hooks)
+    if any(hooks) and "weight" in conv._parameters:
+        return "hooks are registered on it, which a head would drop; remove them first"
+    for name, parameter in conv._parameters.items():
+        for other, module in network.named_modules():
+            others = () if parameter is None or module is conv else module._parameters.values()
+            if any(parameter is p for p in others):
+                return f"it shares its {name} with {other!r}, which the swap would untie"
+    for holder in _held_unregistered(network, conv):
+        return f"{holder} holds it too, out of reach of the swap"
+    return None
+
+
+def obstacle_to_norm(conv: nn.Module) -> str | None:
+    """Why a norm cannot be put in front of `conv`; None if it can."""
+    if reason := _swapped_already(conv):
+        return reason
+    if nn.utils.parametrize.is_parametrized(conv):
+        return "it is parametrized (weight_norm, spectral_norm, ...); put the parametrization on after the norm"
+    if type(conv) not in NORMED:
+        return f"it is a {type(conv).__name__}, not an {', '.join(f'nn.{kind.__name__}' for kind in NORMED)}"
+    if "norm" in conv._modules or hasattr(conv, "norm"):
+        return "it has a `norm` of its own"
+    return _no_plain_parameters(conv)
+
+
+def _swapped_already(conv: nn.Module) -> str | None:
+    if isinstance(conv, Calibrated):
+        return f"it is a {type(conv).__name__} already"
+    if isinstance(conv, NormedConv):
+        return "a NeRDNorm is in front of it already"
+    return None
+
+
+def _no_plain_parameters(conv: nn.Module) -> str | None:
+    if any(nn.parameter.is_lazy(parameter) for parameter in conv._parameters.values()):
+        return "it has no weight yet; run one forward pass of the network first"
+    for name, parameter in conv._parameters.items():
+        if parameter is not None and type(parameter) is not nn.Parameter:
+            return f"its {name} is a {type(parameter).__name__}; replace the head before sharding or quantising"
+    return None
+
+
+def _held_unregistered(network: nn.Module, conv: nn.Module) -> Iterator[str]:
+    """Attributes that hold `conv` where PyTorch does not know it: lists, tuples and dictionaries of Python's."""
+    for path, module in network.named_modules():
+        for name, value in vars(module).items():
+            value = value.values() if isinstance(value, dict) else value
+            items = value if isinstance(value, (list, tuple, ValuesView)) else (value,)
+            if name != "_modules" and any(item is conv for item in items):
+                yield f"{path}.{name}".lstrip(".")
