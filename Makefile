@@ -3,8 +3,13 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+# The networks of other libraries have an environment of their own on top of the first: they bring PyPI's torchvision,
+# which is made for CUDA builds of torch, and pytorch-lightning cannot be imported where it does not fit.
+NETWORKS       := $(VENV)-networks
+NETWORKS_STAMP := $(NETWORKS)/.installed
+PURELIB        := -c 'import sysconfig; print(sysconfig.get_path("purelib"))'
 
-.PHONY: test demo gpu clean
+.PHONY: test networks networks-table demo gpu clean
 
 $(STAMP): setup.py constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "nerd-fast needs Python 3.11 or newer; found " + sys.version.split()[0] + ". Name one with: make PYTHON=python3.11 ...")'
@@ -12,12 +17,25 @@ $(STAMP): setup.py constraints.txt
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev,examples,onnx]'
 	touch $@
 
-test: $(STAMP)
+$(NETWORKS_STAMP): $(STAMP)
+	$(PYTHON) -m venv $(NETWORKS)
+	$(BIN)/python $(PURELIB) > $$($(NETWORKS)/bin/python $(PURELIB))/first.pth
+	$(NETWORKS)/bin/python -m pip install --quiet -c constraints.txt -e '.[networks]'
+	touch $@
+
+test: $(STAMP) $(NETWORKS_STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	TRITON_INTERPRET=1 $(BIN)/python -m pytest -q -m interpreter
 	NERD_FAST_LAUNCH=1 $(BIN)/python -m pytest -q -m launch
-	$(BIN)/python -m pytest -q -m "not interpreter and not launch"
+	$(BIN)/python -m pytest -q -m "not interpreter and not launch and not networks"
+	$(NETWORKS)/bin/python -m pytest -q -m networks tests/surgery
+
+networks: $(NETWORKS_STAMP)
+	$(NETWORKS)/bin/python -m pytest -q -m networks tests/surgery
+
+networks-table: $(NETWORKS_STAMP)
+	$(NETWORKS)/bin/python -m tests.surgery.table
 
 demo: $(STAMP)
 	$(BIN)/nerd-fast demo --out demo

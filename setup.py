@@ -26,6 +26,12 @@ DEV = [
 ]  # einops: MONAI's transformers
 HERE = Path(__file__).parent
 VERSION = re.search(r'^__version__ = "(.+)"', (HERE / "nerd_fast/__init__.py").read_text(encoding="utf-8"), re.M)[1]
+NETWORKS = [  # networks to test replace_head on; in an environment of their own, see the Makefile
+    "dynamic-network-architectures>=0.4",
+    "segmentation-models-pytorch>=0.5",
+    "torchvision",
+    "transformers>=5",
+]
 KERNELS = ["nerd_fast.kernels", *(f"nerd_fast.kernels.{name}" for name in find_packages("kernels"))]
 
 setup(
@@ -49,6 +55,7 @@ setup(
         "dev": [*TRAIN, *DEV],
         "onnx": ["onnx>=1.17", "onnxscript>=0.5", "onnxruntime>=1.20"],  # the tests of exported heads
         "examples": ["fire>=0.7", "pytorch-ignite>=0.5"],
+        "networks": NETWORKS,
         "tensorboard": ["tensorboard"],
     },
     entry_points={"console_scripts": ["nerd-fast = nerd_fast.cli:main"]},

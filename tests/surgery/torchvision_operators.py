@@ -1,0 +1,20 @@
+"""torchvision beside a CPU build of torch.
+
+PyPI's torchvision is compiled for CUDA builds of torch. Beside a CPU build its operators do not load, and the import
+fails where it describes two of them. No segmentation network uses them: that they have a name is enough to import it.
+"""
+
+import importlib.util
+
+import torch
+
+
+def declare_torchvision_operators() -> None:
+    """Declares the two, without an implementation, where torchvision is installed and has not brought them."""
+    if importlib.util.find_spec("torchvision") is None:
+        return
+    try:
+        import torchvision  # noqa: F401
+    except RuntimeError:
+        for name in ("nms", "qnms"):
+            torch.library.define(f"torchvision::{name}", "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
