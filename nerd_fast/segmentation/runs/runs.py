@@ -12,13 +12,13 @@ from pathlib import Path
 
 import torch
 import yaml
+from lightning_utilities.core.rank_zero import rank_zero_only
 
 import nerd_fast
 from nerd_fast.doctor import PACKAGES, version_of
 from nerd_fast.segmentation.base.config import TrainConfig
 from nerd_fast.segmentation.base.errors import CheckpointError, UsageError
 from nerd_fast.segmentation.base.files import whole_file
-from nerd_fast.segmentation.runs.checkpoints import read_checkpoint
 
 LAST, BEST, CONFIG, METRICS, LOCK = "last.ckpt", "best.ckpt", "config.yaml", "metrics.csv", ".lock"
 
@@ -33,9 +33,6 @@ def open_run(folder, resume=False):
     CheckpointError where there is a run to resume, but for its last checkpoint.
     """
     folder = Path(folder)
-    if not is_first_process():  # the first one holds the lock for all
-        yield folder
-        return
     new = [each for each in (folder, *folder.parents) if not each.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -54,9 +51,9 @@ def open_run(folder, resume=False):
             raise
 
 
-def is_first_process():
-    """Whether this is the process a user started, not one that Lightning started for a further device."""
-    return os.environ.get("LOCAL_RANK", "0") == "0" and os.environ.get("NODE_RANK", "0") == "0"
+def is_first_process() -> bool:
+    """Whether this is the first of the processes that train together, the one to say things; Lightning knows."""
+    return getattr(rank_zero_only, "rank", 0) == 0  # there is no rank before Lightning is imported, which takes seconds
 
 
 def _check_contents(folder, resume):
@@ -165,6 +162,8 @@ def resumed(folder: str | Path) -> TrainConfig:
     """
     if not folder or not (Path(folder) / LAST).exists():
         return replace(config_in(folder), resume=True)
+    from nerd_fast.segmentation.runs.checkpoints import read_checkpoint  # with Lightning, which takes seconds
+
     path, beside = Path(folder) / LAST, Path(folder) / CONFIG
     config = config_of(read_checkpoint(path), path)
     # A process that is killed may leave the new checkpoint beside the old file; and somebody may have edited it.

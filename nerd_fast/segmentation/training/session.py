@@ -1,6 +1,7 @@
 """A run from its options: read everything, then train until the last epoch, a signal or a fault."""
 
 import sys
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -12,7 +13,8 @@ from nerd_fast.segmentation.base.signals import Signals
 from nerd_fast.segmentation.network.network import build_network, compile_network
 from nerd_fast.segmentation.runs.checkpoints import load_weights, read_checkpoint
 from nerd_fast.segmentation.runs.loading import RunData, load_training
-from nerd_fast.segmentation.runs.runs import LAST, config_of, environment, is_first_process, open_run
+from nerd_fast.segmentation.runs.runs import LAST, config_of, environment, open_run
+from nerd_fast.segmentation.training.processes import none_alone
 from nerd_fast.segmentation.training.recording import Recorder
 from nerd_fast.segmentation.training.training import Segmenter, Slices, fit, make_trainer
 
@@ -31,25 +33,33 @@ def train_run(config: TrainConfig) -> TrainedRun:
     Raises UsageError, DataError and CheckpointError before anything is trained, NonFiniteError where training diverges,
     and Interrupted after SIGINT or SIGTERM, with the checkpoints in place.
     """
-    signals = Signals()
-    with open_run(config.out, config.resume) as folder:
-        checkpoint = folder / LAST if config.resume and (folder / LAST).exists() else None
-        trainer = make_trainer(config, folder, signals)  # before the data are read, for it may not be had here
-        data, train_cases, val_cases = load_training(config)
-        torch.manual_seed(config.seed)
-        network = build_network(config, len(data.channels), data.classes)
-        if checkpoint:
-            _check_resume(config, data, network, checkpoint)
-        if config.compile:
-            compile_network(network, data.size)
-        if is_first_process():
-            _say_what_is_trained(config, data, network, train_cases, val_cases)
-        identity = {"config": asdict(config), "data": asdict(data), "environment": environment(config.accelerator)}
-        segmenter = Segmenter(network, config, data.classes, identity)
-        with signals:
-            fit(trainer, segmenter, Slices(train_cases, val_cases, config), checkpoint)
+    signals, folder = Signals(), Path(config.out)
+    trainer = make_trainer(config, folder, signals)  # before the data are read, for it may not be had here
+    with ExitStack() as stack:
+        with none_alone(trainer):
+            if trainer.is_global_zero:  # it holds the lock for all
+                stack.enter_context(open_run(folder, config.resume))
+            checkpoint = folder / LAST if config.resume and (folder / LAST).exists() else None
+            segmenter, slices = _prepare(config, checkpoint, trainer.is_global_zero)
+        stack.enter_context(signals)
+        fit(trainer, segmenter, slices, checkpoint)
         recorder = next(each for each in trainer.callbacks if isinstance(each, Recorder))
         return TrainedRun(folder, recorder.rows)
+
+
+def _prepare(config, checkpoint, is_first):
+    """What is trained, and on what; `is_first` says so."""
+    data, train_cases, val_cases = load_training(config)
+    torch.manual_seed(config.seed)
+    network = build_network(config, len(data.channels), data.classes)
+    if checkpoint:
+        _check_resume(config, data, network, checkpoint)
+    if config.compile:
+        compile_network(network, data.size)
+    if is_first:
+        _say_what_is_trained(config, data, network, train_cases, val_cases)
+    identity = {"config": asdict(config), "data": asdict(data), "environment": environment(config.accelerator)}
+    return Segmenter(network, config, data.classes, identity), Slices(train_cases, val_cases, config)
 
 
 def _check_resume(config, data, network, path):

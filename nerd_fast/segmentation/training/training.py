@@ -19,6 +19,7 @@ from nerd_fast.segmentation.base.errors import Interrupted, UsageError
 from nerd_fast.segmentation.base.signals import StopOnSignal, ignore_signals
 from nerd_fast.segmentation.runs.checkpoints import FORMAT, FORMAT_VERSION, WholeCheckpoints
 from nerd_fast.segmentation.training.divergence import StopOnDivergence
+from nerd_fast.segmentation.training.processes import peers_may_end
 from nerd_fast.segmentation.training.recording import Recorder
 from nerd_fast.segmentation.training.sampling import EpochBatches, TrainingSlices, step_seed
 
@@ -200,7 +201,8 @@ def fit(trainer, segmenter, slices, checkpoint=None):
     checkpoints in place.
     """
     try:
-        trainer.fit(segmenter, slices, ckpt_path=checkpoint)
+        with peers_may_end(trainer):
+            trainer.fit(segmenter, slices, ckpt_path=checkpoint)
     except SystemExit as stop:
         raise Interrupted(signal.SIGINT) from stop  # Lightning's answer to a KeyboardInterrupt, with the exit code 1
     except torch.OutOfMemoryError as error:
@@ -269,7 +271,8 @@ def _tensorboard(folder):
 
 def _quieten_lightning():
     """Silence Lightning's advertisements and its advice on worker processes, which slices in memory do not need."""
-    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    for name in ("pytorch_lightning", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", "The '.*_dataloader' does not have many workers")
     # Ours is resumable: the sampler goes on behind the batches that are done.
     warnings.filterwarnings("ignore", "You're resuming from a checkpoint that ended before the epoch")
