@@ -16,7 +16,8 @@ from nerd_fast.segmentation.base.errors import UsageError
 NOT_PART_OF_A_RUN = ("data", "out", "split", "num_workers", "resume", "override")
 
 
-MODELS = {"conv": "U-Net", "nerdc": "NeRDc", "nerdm": "NeRDm"}
+Head = Literal["conv", "nerdm", "nerdc", "coordconv", "blind"]
+MODELS = {"conv": "U-Net", "nerdc": "NeRDc", "nerdm": "NeRDm", "coordconv": "CoordConv", "blind": "NeRDm-blind"}
 """What tables and pictures call the network with each head."""
 
 
@@ -84,7 +85,11 @@ class TrainConfig(DataOptions):
     """Train a U-Net."""
 
     out: str | None = option(None, "folder of the run: checkpoints, configuration and log", required=True)
-    head: Literal["conv", "nerdm", "nerdc"] = option("conv", "last layer: the 1x1 convolution or a NeRD head")
+    head: Head = option(
+        "conv",
+        "last layer: the 1x1 convolution or a NeRD head; to compare with, also the convolution with coordinates at the "
+        "input (coordconv) and NeRDm without position (blind)",
+    )
     filters: list[int] = option([256], "filters of the five levels, or the deepest alone (256 or 512 in the paper)")
     normalisation: Literal["batch", "instance", "group"] = option("batch", "normalisation of the U-Net")
     dropout: float = option(0.0, "dropout of the U-Net")

@@ -64,7 +64,7 @@ def export_program(network, size):
     network = copy.deepcopy(network).to(memory_format=torch.contiguous_format)
     if isinstance(network.final_conv, (nerd_fast.NeRDm, nerd_fast.NeRDc)):
         network.final_conv = PositionMap(*network.final_conv.position_map(size))
-    example = torch.rand(BATCH, network.conv_0.conv_0.conv.in_channels, *size)
+    example = torch.rand(BATCH, getattr(network, "image_channels", network.conv_0.conv_0.conv.in_channels), *size)
     try:
         with torch.no_grad():
             network(example)

@@ -9,11 +9,14 @@ def build_network(config, in_channels, classes):
 
     The network takes (B, in_channels, H, W) and yields logits (B, K, H, W), K = 1 for one class and classes + 1,
     background first, for several. Weights depend on the state of
-    torch's random numbers alone: every head starts as the same function.
+    torch's random numbers alone: every head starts as the same function, but for "coordconv", whose first convolution
+    has random weights for the coordinates too.
     """
     from monai.networks.nets import BasicUNet
 
-    network = BasicUNet(
+    from nerd_fast.segmentation.network.controls import BlindNeRDm, CoordConvUNet
+
+    network = (CoordConvUNet if config.head == "coordconv" else BasicUNet)(
         spatial_dims=2,
         in_channels=in_channels,
         out_channels=outputs(classes),
@@ -22,9 +25,9 @@ def build_network(config, in_channels, classes):
         norm=_normalisation(config),
         dropout=config.dropout,
     )
-    if config.head != "conv":
-        head = {"nerdm": nerd_fast.NeRDm, "nerdc": nerd_fast.NeRDc}[config.head]
-        network.final_conv = head.from_conv(
+    heads = {"nerdm": nerd_fast.NeRDm, "nerdc": nerd_fast.NeRDc, "blind": BlindNeRDm}
+    if config.head in heads:
+        network.final_conv = heads[config.head].from_conv(
             network.final_conv,
             hidden_channels=tuple(config.hidden_channels),
             distance_scale=config.distance_scale,

@@ -3,6 +3,7 @@
 import torch
 from monai.data.utils import compute_importance_map, dense_patch_slices
 
+from nerd_fast.segmentation.network.controls import CoordConvUNet, with_coordinates
 from nerd_fast.surgery import placed
 
 
@@ -12,6 +13,8 @@ def windowed_logits(network, images, window):
     The windows (h, w), no larger than the image, lie half a window apart. Where they overlap, their logits are averaged
     with Gaussian weights, for a network knows least at the border of what it sees.
     """
+    if isinstance(network, CoordConvUNet):
+        images = with_coordinates(images)  # of the whole image, before it is cut
     extent = tuple(images.shape[-2:])
     window = tuple(min(length, whole) for length, whole in zip(window, extent, strict=True))
     importance = compute_importance_map(window, mode="gaussian", device=images.device, dtype=torch.float32)

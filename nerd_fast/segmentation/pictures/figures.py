@@ -5,6 +5,8 @@ orientation stands upright, and maps of the calibrator lie as the slices do. Fil
 ending (`.png`, `.pdf`, `.svg`) says the format. Matplotlib is loaded by the first figure and no window is ever opened.
 """
 
+from itertools import chain, zip_longest
+
 import numpy as np
 
 from nerd_fast.segmentation.pictures.drawing import save, sheet
@@ -15,7 +17,13 @@ from nerd_fast.segmentation.scores.metrics.overlap import dice
 
 __all__ = ["calibration_figure", "choose_slice", "curves_figure", "overlay_figure", "scores_figure"]
 
+FRAME = 3  # pixels between a region and the box around it
 MASK, MISSED, OVER = "#ff2a2a", "#ffe14d", "#3dff6e"  # red, yellow and green as in the paper
+
+RELATIVE = (
+    "Each channel: its value minus its mean over the image, which its title gives (red above, blue below). "
+    "First column: root mean square of that over all channels."
+)
 
 
 def overlay_figure(path, image, truth, masks, *, title=None, spacing=(1.0, 1.0), max_boxes=6):
@@ -31,7 +39,8 @@ def overlay_figure(path, image, truth, masks, *, title=None, spacing=(1.0, 1.0),
         masks: {name: (H, W) mask}, drawn in this order.
         title: a line above the panels.
         spacing: mm of the two axes, for the aspect.
-        max_boxes: how many regions of each kind are boxed, the largest; the text counts them all (`regions`).
+        max_boxes: how many regions of each kind are boxed at most, the largest, those left out whose boxes would lie on
+            another; the text counts them all (`regions`).
 
     Raises ValueError for arrays of different shapes and values that are no mask.
     """
@@ -47,8 +56,8 @@ def overlay_figure(path, image, truth, masks, *, title=None, spacing=(1.0, 1.0),
             _draw(axis, image, cmap="gray", limits=_grey_limits(image))
             if mask is not None:
                 _paint(axis, mask)
-            for colour, found in zip((MISSED, OVER), regions.get(name, ()), strict=False):
-                _frame(axis, found[:max_boxes], colour)
+            for colour, found in zip((MISSED, OVER), apart(*regions.get(name, ()), most=max_boxes), strict=False):
+                _frame(axis, found, colour)
             _show(axis, window, spacing)
     for axis, (name, _) in zip(axes[0], panels, strict=True):
         axis.set_title(name, fontsize=12, fontweight="bold")
@@ -100,6 +109,7 @@ def calibration_figure(path, maps, *, title=None, channels=6):
         for axis in row[1 + len(order) :]:
             axis.set_axis_off()
         _bar(row[len(order)], shown)
+    figure.supxlabel(RELATIVE, fontsize=10)
     return save(figure, path, title)
 
 
@@ -136,12 +146,32 @@ def _paint(axis, mask):
     axis.imshow(colours.swapaxes(0, 1), origin="lower", interpolation="nearest")
 
 
+def apart(*kinds, most):
+    """The first `most` boxes of each kind of regions, without those whose frames would lie on one before.
+
+    The kinds take turns, so that none of them crowds the other out.
+    """
+    kept = [[] for _ in kinds]
+    for turn in zip_longest(*kinds):
+        for mine, region in zip(kept, turn, strict=True):
+            if region is not None and len(mine) < most and not any(_touch(region, other) for other in chain(*kept)):
+                mine.append(region)
+    return kept
+
+
+def _touch(one, other):
+    """Whether the frames around two regions, `FRAME` pixels away from them, share a pixel."""
+    return all(
+        a.start - FRAME <= b.stop + FRAME and b.start - FRAME <= a.stop + FRAME for a, b in zip(one, other, strict=True)
+    )
+
+
 def _frame(axis, regions, colour):
     from matplotlib.patches import Rectangle
 
     for first, second in regions:
-        corner = first.start - 3.5, second.start - 3.5
-        size = first.stop - first.start + 6, second.stop - second.start + 6
+        corner = first.start - FRAME - 0.5, second.start - FRAME - 0.5
+        size = first.stop - first.start + 2 * FRAME, second.stop - second.start + 2 * FRAME
         axis.add_patch(Rectangle(corner, *size, fill=False, edgecolor=colour, linewidth=1.6))
 
 

@@ -13,7 +13,7 @@ LINE_STYLES = {"train": "-", "val": "--", "test": ":"}
 
 
 def curves_figure(path, runs, *, quantities=("loss", "dice", "lr"), title=None):
-    """Draw what training logged against the epoch, several runs in one picture.
+    """Draw what training logged against the epoch, several runs in one picture; curves that are equal as one line.
 
     Args:
         path: the file to write.
@@ -32,17 +32,49 @@ def curves_figure(path, runs, *, quantities=("loss", "dice", "lr"), title=None):
         raise DataError(f"{', '.join(map(str, runs.values()))}: none of the columns {', '.join(quantities)} to draw")
     figure, axes = sheet(1, len(panels), panel=(4.4, 3.4), extra=0.5)
     for axis, word in zip(axes[0], panels, strict=True):
+        lines = {}
         for colour, (name, columns) in zip(cycle(COLOURS), curves.items(), strict=False):
-            for column, (epochs, values) in columns.items():
+            for column, curve in columns.items():
                 if word in column:
-                    style = next((style for part, style in LINE_STYLES.items() if part in column), "-")
-                    axis.plot(epochs, values, style, marker=".", color=colour, label=f"{name}, {column}")
+                    same = lines.setdefault((column, np.array(curve).tobytes()), (colour, curve, []))
+                    same[2].append(name)
+        for (column, _), (colour, curve, names) in lines.items():
+            style = next((style for part, style in LINE_STYLES.items() if part in column), "-")
+            whose = "all" if len(names) == len(curves) > 1 else ", ".join(names)
+            axis.plot(*curve, style, marker=".", color=colour, label=f"{whose}, {column}")
         axis.set_xlabel("epoch")
         axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axis.set_title(PANEL_TITLES.get(word, word), fontweight="bold")
         axis.grid(alpha=0.3)
         axis.spines[["top", "right"]].set_visible(False)
         axis.legend(fontsize=8, frameon=False)
+    return save(figure, path, title)
+
+
+def losses_figure(path, runs, *, title=None):
+    """Draw the training loss against the epoch, a line per model: the mean over its runs, of epochs that all have.
+
+    `runs` is {model: [metrics.csv of a run, one per seed]}; models of one head, the first word of their name, share a
+    colour. The loss has a logarithmic axis, on which a loss that is a quarter of another is always as far below it.
+    """
+    figure, axes = sheet(1, 1, panel=(5.6, 3.8), extra=0.4)
+    (axis,) = axes[0]
+    heads = list(dict.fromkeys(model.split()[0] for model in runs))
+    drawn = []
+    for model, files in runs.items():
+        curves = [read_curves(file)["train_loss"] for file in files]
+        epochs, _ = min(curves, key=lambda curve: len(curve[0]))
+        means = np.mean([values[: len(epochs)] for _, values in curves], axis=0)
+        colour = COLOURS[heads.index(model.split()[0]) % len(COLOURS)]
+        style = ("-", "--", ":")[drawn.count(colour) % 3]
+        drawn.append(colour)
+        axis.plot(epochs, means, style, marker=".", color=colour, label=model)
+    axis.set_yscale("log")
+    axis.set_xlabel("epoch")
+    axis.set_ylabel("training loss")
+    axis.grid(alpha=0.3, which="both")
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.legend(fontsize=9, frameon=False)
     return save(figure, path, title)
 
 

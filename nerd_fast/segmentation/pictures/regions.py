@@ -44,8 +44,8 @@ def choose_slice(truth, masks, *, kind="both", axis=2, tolerance=TOLERANCE):
     """Return the index, along `axis`, of the slice to show, by rule.
 
     It is the slice where the regions of error of the first of `masks`, the baseline, cover most pixels: the missed ones
-    for `kind` "missed", the over-segmented ones for "over", the sum for "both". Where there is none, it is the slice
-    with most pixels of truth; of equals, the first.
+    for `kind` "missed", the over-segmented ones for "over", the sum for "both". Where there is none, and for "truth",
+    it is the slice with most pixels of truth; of equals, the first.
 
     Args:
         truth: (X, Y, Z) bool or 0 and 1.
@@ -53,17 +53,17 @@ def choose_slice(truth, masks, *, kind="both", axis=2, tolerance=TOLERANCE):
 
     Raises ValueError for another `kind`, for no masks and for masks of another shape.
     """
-    if kind not in ("missed", "over", "both"):
-        raise ValueError(f"kind must be 'missed', 'over' or 'both'; found {kind!r}")
+    if kind not in ("missed", "over", "both", "truth"):
+        raise ValueError(f"kind must be 'missed', 'over', 'both' or 'truth'; found {kind!r}")
     if not masks:
         raise ValueError("masks must name one mask or more; found none")
     prediction, truth = check_masks(next(iter(masks.values())), truth)
     pairs = list(zip(np.moveaxis(prediction, axis, 0), np.moveaxis(truth, axis, 0), strict=True))
     areas = np.zeros(len(pairs), dtype=int)
     for index, (predicted, true) in enumerate(pairs):
-        if kind != "over":
+        if kind in ("missed", "both"):
             areas[index] += np.count_nonzero(missed(predicted, true, tolerance))
-        if kind != "missed":
+        if kind in ("over", "both"):
             areas[index] += np.count_nonzero(over_segmented(predicted, true, tolerance))
     if not areas.any():
         areas = np.array([np.count_nonzero(true) for _, true in pairs])

@@ -2,7 +2,8 @@
 
 In the folder of the study: `runs/` (a folder each, as `nerd-fast train` and `evaluate` leave it), `table.md` (results
 beside the paper's, differences to the U-Net, what was chosen, what is missing), `results.csv`, `differences.csv`,
-`cases.csv` (every metric of every scan), `scores.png`, `missed.png` and `over_segmented.png` (Fig. 4 and 5).
+`cases.csv` (every metric of every scan), `scores.png`, `losses.png` (training loss), `missed.png` and
+`over_segmented.png` (Fig. 4 and 5).
 """
 
 import gc

@@ -1,4 +1,4 @@
-"""What a study writes: tables, the scores as a picture, and the examples of the paper's Fig. 4 and 5."""
+"""What a study writes: tables, scores and losses as pictures, and the examples of the paper's Fig. 4 and 5."""
 
 import csv
 import io
@@ -10,7 +10,7 @@ from nerd_fast.segmentation.base.files import whole_file
 from nerd_fast.segmentation.base.tables import Table, differences_table, results_table
 from nerd_fast.segmentation.network.compared import load_networks
 from nerd_fast.segmentation.pictures.examples import KINDS, draw_example, worst_slices
-from nerd_fast.segmentation.pictures.plots import read_curves, scores_figure
+from nerd_fast.segmentation.pictures.plots import losses_figure, read_curves, scores_figure
 from nerd_fast.segmentation.runs.loading import find_data
 from nerd_fast.segmentation.runs.runs import METRICS
 from nerd_fast.segmentation.scores.statistics import compare
@@ -39,6 +39,12 @@ CHOICES = {
 }
 """The options that the paper leaves open, as the table of choices calls them."""
 
+LOSS_EPOCHS = (1, 5, 10, 20, 50)
+LOSS_NOTE = (
+    "Mean over the seeds that have come so far. Where NeRDm-blind, which sees no position, falls as fast as NeRDm, the "
+    "speed is that of the parameters, and where CoordConv gains as much as NeRDm, the gain is that of the position."
+)
+
 
 def write_tables(folder, states, options, description):
     """Write `table.md`, `results.csv`, `differences.csv` and `cases.csv`; returns the tables as text.
@@ -52,12 +58,14 @@ def write_tables(folder, states, options, description):
     main = _with_all_of_the_paper(main, protocol)
     main = replace(main, notes=(*main.notes, *_lost_label(documents)))
     differences = _differences(states, documents, protocol.metrics)
-    tables = [main, *([differences] if differences.rows else []), _choices(options), _runs(states)]
+    losses = _losses(states)
+    told = [table for table in (main, differences, losses) if table.rows]
+    tables = [*told, _choices(options), _runs(states)]
     _write(folder / "table.md", _markdown(options, description, tables))
     _write(folder / "results.csv", main.to_csv())
     _write(folder / "differences.csv", differences.to_csv())
     _write(folder / "cases.csv", _cases_csv(documents))
-    return "\n".join(table.to_text() for table in tables if table.rows and table is not tables[-2])
+    return "\n".join(table.to_text() for table in (*told, tables[-1]))
 
 
 def _documents(states):
@@ -87,17 +95,44 @@ def _lost_label(documents):
 
 
 def _differences(states, documents, metrics):
-    """Each head against the U-Net of the same filters, over the seeds that both have finished."""
+    """Each head against the U-Net of the same filters, and NeRDm against itself without position.
+
+    Over the seeds that both have finished.
+    """
     rows = {}
     for planned, document in documents.items():
         rows.setdefault((planned.head, planned.filters), {})[planned.seed] = document["cases"]
     found = {}
     for (head, filters), candidate in rows.items():
-        baseline = rows.get((BASELINE, filters), {})
-        if head != BASELINE and baseline.keys() & candidate.keys():
-            name = f"{MODELS[head]} {filters} - {MODELS[BASELINE]} {filters}"
-            found[name] = {metric.key: compare(candidate, baseline, metric.key) for metric in metrics}
-    return differences_table("Differences to the U-Net of the same filters, same seed and same scan", found, metrics)
+        for other in (BASELINE, "blind") if head == "nerdm" else (BASELINE,):
+            baseline = rows.get((other, filters), {})
+            if head != other and baseline.keys() & candidate.keys():
+                name = f"{MODELS[head]} {filters} - {MODELS[other]} {filters}"
+                found[name] = {metric.key: compare(candidate, baseline, metric.key) for metric in metrics}
+    return differences_table("Differences between models of the same filters, same seed and same scan", found, metrics)
+
+
+def _losses(states):
+    """Training loss after some of the epochs, a row per model."""
+    curves = {model: [read_curves(file)["train_loss"] for file in files] for model, files in _logs(states).items()}
+    last = max((int(epochs[-1]) for runs in curves.values() for epochs, _ in runs), default=0)
+    shown = [epoch for epoch in LOSS_EPOCHS if epoch < last] + [last]
+    rows = [(model, *(_loss(runs, epoch) for epoch in shown)) for model, runs in curves.items()]
+    return Table("Training loss", ("Model", *(f"Epoch {epoch}" for epoch in shown)), tuple(rows), (LOSS_NOTE,))
+
+
+def _loss(runs, epoch):
+    found = [float(values[epochs == epoch][0]) for epochs, values in runs if epoch in epochs]
+    return f"{sum(found) / len(found):.3f}" if found else ""
+
+
+def _logs(states):
+    """{model: logs of its runs that have trained an epoch or more}."""
+    logs = {}
+    for planned, state in states.items():
+        if state.epochs:
+            logs.setdefault(planned.model, []).append(Path(planned.folder) / METRICS)
+    return logs
 
 
 def _choices(options):
@@ -141,12 +176,12 @@ def _cases_csv(documents):
 
 
 def draw_figures(folder, states, options, *, again):
-    """Draw `scores.png`, `missed.png` and `over_segmented.png`; the ones that are there already only if `again`.
+    """Draw `scores.png`, `losses.png`, `missed.png` and `over_segmented.png`; what is there already only if `again`.
 
     The last two show the test scan and slice where the regions that the U-Net missed (over-segmented) cover most
     pixels, with every head's mask: of the first filters and the first seed of which all heads are finished.
     """
-    names = ("scores", *KINDS)
+    names = ("scores", "losses", *KINDS)
     paths = {name: Path(folder) / f"{name}.png" for name in names}
     if not again and all(path.exists() for path in paths.values()):
         return
@@ -155,6 +190,8 @@ def draw_figures(folder, states, options, *, again):
         results = _summaries(states, _documents(states))
         shown = {**results, **{model: [] for model in protocol.paper if model not in results}}
         scores_figure(paths["scores"], shown, protocol.metrics, paper=protocol.paper, title=protocol.title)
+    if logs := _logs(states):
+        losses_figure(paths["losses"], logs, title="Training loss, mean over the seeds")
     group = next(_complete_groups(states), None)
     if group:
         _draw_examples(paths, group, options)

@@ -22,7 +22,10 @@ class ReproduceOptions:
     quick: bool = option(False, "a small study for a CPU: two seeds, narrow networks, few epochs, small batches")
     status: bool = option(False, "only say what is done and what is missing, and write the tables of what is done")
 
-    heads: list[str] = option(["conv", "nerdc", "nerdm"], "heads to compare: conv (the U-Net), nerdc, nerdm")
+    heads: list[str] = option(
+        ["conv", "nerdc", "nerdm"],
+        "heads to compare: conv (the U-Net), nerdc, nerdm; coordconv and blind tell position from parametrisation",
+    )
     filters: list[int] | None = option(
         None, "filters of the deepest level, one network each (paper: 256 512; quick: 64)"
     )

@@ -11,7 +11,8 @@ from nerd_fast.segmentation.data.splits import hash_files, load_split, make_spli
 from nerd_fast.segmentation.runs.runs import LAST, METRICS, config_in
 from nerd_fast.segmentation.scores.evaluation import read_results
 
-RESULTS = ("table.md", "results.csv", "differences.csv", "cases.csv", "scores.png", "missed.png", "over_segmented.png")
+PICTURES = ("scores.png", "losses.png", "missed.png", "over_segmented.png")
+RESULTS = ("table.md", "results.csv", "differences.csv", "cases.csv", *PICTURES)
 STUDY, SPLIT, FAILURE = "study.json", "split.json", "failure.txt"
 SCORING = ("threshold", "flips", "connectivity", "label_2", "score_in_crop")
 

@@ -6,6 +6,7 @@ import torch
 from nerd_fast import NeRDc, NeRDm
 from nerd_fast.segmentation.base.config import TrainConfig
 from nerd_fast.segmentation.base.errors import UsageError
+from nerd_fast.segmentation.network.controls import BlindNeRDm
 from nerd_fast.segmentation.network.network import build_network, compile_network
 
 
@@ -14,7 +15,7 @@ def network(head, classes=1, **options):
     return build_network(TrainConfig(head=head, **{"filters": [4, 4, 4, 4, 8], **options}), 2, classes).eval()
 
 
-@pytest.mark.parametrize(("head", "kind"), [("nerdm", NeRDm), ("nerdc", NeRDc)])
+@pytest.mark.parametrize(("head", "kind"), [("nerdm", NeRDm), ("nerdc", NeRDc), ("blind", BlindNeRDm)])
 @pytest.mark.parametrize("classes", [1, 3])
 def test_a_head_starts_as_the_convolution(head, kind, classes):
     images = torch.rand(2, 2, 32, 48)

@@ -97,6 +97,23 @@ def test_no_more_boxes_than_asked_and_all_of_them_counted(tmp_path, drawn):
     assert "36 missed, 0 over-segmented" in drawn[0].axes[5].get_xlabel()
 
 
+def test_boxes_do_not_lie_on_one_another(tmp_path, drawn):
+    image, truth, mask = np.random.default_rng(0).random((60, 60)), *np.zeros((2, 60, 60), dtype=bool)
+    truth[5:12, 5:40] = truth[16:18, 20:22] = truth[30:33, 50:53] = True
+    mask[14:20, 5:12] = mask[45:50, 8:12] = True
+    figures.overlay_figure(tmp_path / "x.png", image, truth, {"U-Net": mask})
+    frames = [patch.get_bbox().extents for patch in drawn[0].axes[2].patches]
+    assert len(frames) == 3
+    for number, (left, bottom, right, top) in enumerate(frames):
+        for other in frames[:number]:
+            assert right < other[0] or other[2] < left or top < other[1] or other[3] < bottom
+
+
+def test_calibration_maps_say_what_they_are_relative_to(tmp_path, drawn):
+    figures.calibration_figure(tmp_path / "maps.png", {"w(v)": np.ones((2, 8, 9))})
+    assert "minus its mean over the image" in drawn[0].get_supxlabel()
+
+
 def test_an_empty_slice_can_be_drawn(tmp_path):
     empty = np.zeros((32, 32))
     assert figures.overlay_figure(tmp_path / "x.png", empty, empty, {"U-Net": empty}).exists()

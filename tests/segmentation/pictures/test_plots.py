@@ -18,14 +18,36 @@ def drawn(monkeypatch):
 
 
 def test_curves_of_several_runs_share_their_panels(tmp_path, drawn):
-    for name in ("conv", "nerdm"):
-        (tmp_path / f"{name}.csv").write_text(LOG)
+    for name, dice in (("conv", 0.4), ("nerdm", 0.6)):
+        (tmp_path / f"{name}.csv").write_text(LOG.replace("0.4", str(dice)))
     runs = {name: tmp_path / f"{name}.csv" for name in ("conv", "nerdm")}
     plots.curves_figure(tmp_path / "curves.png", runs)
     panels = {axis.get_title(): axis for axis in drawn[0].axes}
     assert list(panels) == ["Loss", "Dice", "Learning rate"]
     assert [line.get_label() for line in panels["Dice"].lines] == ["conv, val_dice", "nerdm, val_dice"]
     np.testing.assert_array_equal(panels["Dice"].lines[0].get_xydata(), [(2, 0.4), (3, 0.7)])
+
+
+def test_curves_that_are_the_same_are_one_line(tmp_path, drawn):
+    for name, loss in (("conv", "0.5"), ("nerdm", "0.6"), ("nerdc", "0.6")):
+        (tmp_path / f"{name}.csv").write_text(LOG.replace("0.5,0.4", f"{loss},0.4"))
+    plots.curves_figure(tmp_path / "curves.png", {n: tmp_path / f"{n}.csv" for n in ("conv", "nerdm", "nerdc")})
+    panels = {axis.get_title(): [line.get_label() for line in axis.lines] for axis in drawn[0].axes}
+    assert panels["Learning rate"] == ["all, lr"]
+    assert panels["Loss"] == ["conv, train_loss", "nerdm, nerdc, train_loss"]
+
+
+def test_losses_are_means_over_the_seeds_of_the_epochs_that_all_have(tmp_path, drawn):
+    for name, losses in {"a": (1, 0.5, 0.1), "b": (3, 1.5), "c": (2, 1, 0.5)}.items():
+        rows = "".join(f"{epoch},{loss}\n" for epoch, loss in enumerate(losses, 1))
+        (tmp_path / name).write_text("epoch,train_loss\n" + rows)
+    plots.losses_figure(
+        tmp_path / "l.png", {"U-Net 64": [tmp_path / "a", tmp_path / "b"], "NeRDm 64": [tmp_path / "c"]}
+    )
+    plain, head = drawn[0].axes[0].lines
+    np.testing.assert_allclose(plain.get_xydata(), [(1, 2), (2, 1)])
+    np.testing.assert_allclose(head.get_xydata(), [(1, 2), (2, 1), (3, 0.5)])
+    assert plain.get_color() != head.get_color()
 
 
 def test_values_within_an_epoch_are_averaged(tmp_path):

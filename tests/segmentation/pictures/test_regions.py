@@ -57,6 +57,7 @@ def test_the_slice_is_where_the_baseline_errs_most():
     masks = {"U-Net": baseline, "NeRDm": volume()}
     assert choose_slice(truth, masks, kind="missed") == 0
     assert choose_slice(truth, masks, kind="over") == 2
+    assert choose_slice(truth, masks, kind="truth") == np.argmax(truth.sum((0, 1)))
     assert choose_slice(truth, masks) == 2
     assert choose_slice(np.moveaxis(truth, 2, 0), {"U-Net": np.moveaxis(baseline, 2, 0)}, axis=0) == 2
 

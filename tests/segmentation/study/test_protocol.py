@@ -67,7 +67,7 @@ def test_what_is_named_wins_over_quick():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"heads": ["conv", "nerd"]}, "--heads: expected some of conv, nerdc, nerdm; found nerd"),
+        ({"heads": ["conv", "nerd"]}, "--heads: expected some of conv, nerdc, nerdm, coordconv, blind; found nerd"),
         ({"heads": []}, "--heads: expected each once; found none"),
         ({"seeds": [1, 1]}, "--seeds: expected each once; found 1 1"),
     ],

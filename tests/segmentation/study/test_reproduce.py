@@ -84,13 +84,14 @@ def test_everything_of_a_finished_study_is_there(finished):
     names = {path.name for path in finished.iterdir()}
     assert names == {
         *("cases.csv", "differences.csv", "results.csv", "table.md", "study.json", "split.json", "runs"),
-        *("scores.png", "missed.png", "over_segmented.png"),
+        *("scores.png", "losses.png", "missed.png", "over_segmented.png"),
     }
     text = (finished / "table.md").read_text(encoding="utf-8")
     assert "Runs: 3 of 3 finished" in text
     assert len(re.findall(r"\| finished \| \d+\.\d \| \d+ \|", text)) == 3, "with minutes and memory"
     assert "Cases to train/validate/test: 3/1/1 (paper: 42/6/12); the split that comes with" in text
     assert "NeRDm 16 - U-Net 16" in text
+    assert "**Training loss**\n\n| Model | Epoch 1 |" in text
     assert "| `--connectivity` | neighbours that join voxels to a lesion | 26 |" in text
 
 
@@ -98,6 +99,22 @@ def test_every_scan_of_every_run_is_listed(finished):
     rows = list(csv.DictReader((finished / "cases.csv").open(encoding="utf-8")))
     assert [(row["model"], row["seed"], row["case"]) for row in rows] == [
         (f"{model} 16", "0", "case05") for model in ("U-Net", "NeRDc", "NeRDm")
+    ]
+
+
+def test_what_a_gain_is_due_to_can_be_read(study, data, trained):
+    heads = ("conv", "nerdm", "coordconv", "blind")
+    assert run_study(data, study, "--heads", *heads) == 0
+    assert trained == [f"{study}/runs/{name}-16-seed0" for name in ("coordconv", "nerdm-blind")]
+    text = (study / "table.md").read_text(encoding="utf-8")
+    for row in ("CoordConv 16 - U-Net 16", "NeRDm-blind 16 - U-Net 16", "NeRDm 16 - NeRDm-blind 16"):
+        assert f"| {row} |" in text
+    _, losses = text.split("**Training loss**")
+    assert re.findall(r"^\| (\S+) 16 \| \d\.\d{3} \|$", losses, re.MULTILINE) == [
+        "U-Net",
+        "NeRDm",
+        "CoordConv",
+        "NeRDm-blind",
     ]
 
 
