@@ -12,7 +12,9 @@ from torch import Tensor, nn
 
 from nerd_fast import arguments
 from nerd_fast.arguments import Activation, Backend, Precision
+from nerd_fast.backends.calibrator import LEAKY_RELU_SLOPE
 from nerd_fast.distances import Scale, boundary_distances, resolve_scale
+from nerd_fast.plain import runs_in_plain_pytorch, warn_of_plain_pytorch
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
@@ -41,6 +43,7 @@ class ClassifierLayer(CalibratorLayer):
 
     def __init__(self, inputs: int, outputs: int, in_channels: int, **factory: Any) -> None:
         self.in_channels = in_channels
+        self.outputs = outputs
         super().__init__(inputs, outputs, **factory)
 
     def reset_parameters(self) -> None:
@@ -79,6 +82,7 @@ class Calibrated(nn.Module):
         arguments.check_choices(activation, backend, precision)
         resolve_scale(distance_scale)
         self.in_channels = in_channels
+        self.outputs = outputs
         self.spatial_dims = spatial_dims
         self.hidden_channels = arguments.hidden_widths(hidden_channels)
         self.activation = activation
@@ -109,18 +113,24 @@ class Calibrated(nn.Module):
         Where f yields a and b (NeRDm, NeRDNorm) the first C planes are a = 1/sigma, the others b = -mu/sigma; for NeRDc
         plane k C + c is w_kc.
         """
-        last = self._linear_layers()[-1].weight
         if len(tuple(size)) != self.spatial_dims:
             raise ValueError(f"size: expected {self.spatial_dims} numbers, got {tuple(size)}")
-        dtype = torch.promote_types(last.dtype, torch.float32)
-        v = boundary_distances(size, self.distance_scale, origin, extent, dtype=dtype, device=last.device)
-        with torch.autocast(last.device.type, enabled=False):
+        any_parameter = next(self.parameters(), torch.empty(0))
+        dtype, device = torch.promote_types(any_parameter.dtype, torch.float32), any_parameter.device
+        v = boundary_distances(size, self.distance_scale, origin, extent, dtype=dtype, device=device)
+        with torch.autocast(device.type, enabled=False):
             h = v.flatten(1).T
-            for layer in self.calibrator:
-                if isinstance(layer, nn.Linear):
-                    h = nn.functional.linear(h, layer.weight.to(dtype), layer.bias.to(dtype))
-                else:
-                    h = layer(h)
+            if alteration(self.calibrator, ACTIVATIONS[self.activation]):
+                inside = next(self.calibrator.parameters(), v)
+                h = self.calibrator(h.to(inside.dtype))
+            else:
+                for layer in self.calibrator:
+                    if isinstance(layer, nn.Linear):
+                        h = nn.functional.linear(h, layer.weight.to(dtype), layer.bias.to(dtype))
+                    else:
+                        h = layer(h)
+        if h.dim() != 2 or h.shape[1] != self.outputs:
+            raise ValueError(f"calibrator: expected {self.outputs} outputs for every position, got {tuple(h.shape)}")
         return h.T.contiguous().view(-1, *size)  # planes, as apply_position_map reads them
 
     def extra_repr(self) -> str:
@@ -130,13 +140,32 @@ class Calibrated(nn.Module):
             f"precision={self.precision!r}"
         )
 
+    def _runs_its_modules(self) -> bool:
+        """Whether the calibrator must be called as the modules it is made of: it was altered.
+
+        Raises ValueError where a backend was asked for that reads its parameters alone.
+        """
+        altered = alteration(self.calibrator, ACTIVATIONS[self.activation])
+        if altered is None:
+            return False
+        if self.backend in ("torch", "triton"):
+            raise ValueError(
+                f"{altered}, which backend={self.backend!r} would ignore, for it reads the parameters of the "
+                "calibrator alone; backend='reference' and 'auto' call its modules"
+            )
+        runs_in_plain_pytorch("reference", self.precision)
+        if self.backend == "auto" and not torch.compiler.is_compiling():
+            warn_of_plain_pytorch(altered)
+        return True
+
     def _linear_layers(self) -> list[nn.Linear]:
-        return list(self.calibrator)[::2]  # type: ignore[arg-type]  # slicing the Sequential itself would build a module
+        # not by slicing the Sequential, which would build another at every call
+        return list(self.calibrator._modules.values())[::2]
 
     def _linears(self) -> tuple[list[Tensor], list[Tensor]]:
         """The calibrator's parameters as the functional interface takes them: weights, biases."""
         layers = self._linear_layers()
-        return [layer.weight for layer in layers], [layer.bias for layer in layers]
+        return [_parameter(layer, "weight") for layer in layers], [_parameter(layer, "bias") for layer in layers]
 
     def _options(self, origin: Any, extent: Any) -> dict[str, Any]:
         return {
@@ -147,6 +176,47 @@ class Calibrated(nn.Module):
             "backend": self.backend,
             "precision": self.precision,
         }
+
+
+def alteration(calibrator: nn.Module, activation: type[nn.Module]) -> str | None:
+    """What tells a calibrator from Linear layers and activations in turn, in a sentence's beginning, or None.
+
+    Parametrized weights are no alteration: who reads them gets the parametrized ones. Neither is what a layer was
+    replaced by if it computes the same from its weight and bias.
+    """
+    if type(calibrator) is not nn.Sequential:
+        return f"the calibrator is a {type(calibrator).__name__}"
+    if _is_hooked(calibrator):
+        return "the calibrator has hooks or a forward of its own"
+    number = 0
+    for number, (name, layer) in enumerate(calibrator._modules.items(), 1):
+        kind = type(layer)
+        if number % 2 == 0:
+            fits = kind is activation and (kind is not nn.LeakyReLU or layer.negative_slope == LEAKY_RELU_SLOPE)
+        elif kind in _OURS:
+            fits = layer._parameters["bias"] is not None
+        else:
+            fits = isinstance(layer, nn.Linear) and kind.forward is nn.Linear.forward and layer.bias is not None
+        if not fits:
+            return f"calibrator.{name} is {layer}"
+        if _is_hooked(layer):
+            return f"calibrator.{name} has hooks or a forward of its own"
+    return None if number % 2 else "the calibrator ends in an activation"
+
+
+def _parameter(layer: nn.Linear, name: str) -> Any:
+    """`layer.name` without the detour through the module's attributes; a parametrized one is found by it alone."""
+    parameter = layer._parameters.get(name)
+    return getattr(layer, name) if parameter is None else parameter
+
+
+def _is_hooked(module: nn.Module) -> bool:
+    if module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks:
+        return True
+    return "forward" in module.__dict__
+
+
+_OURS = (CalibratorLayer, NormalisationLayer, ClassifierLayer)
 
 
 def check_size(name: str, value: int) -> None:

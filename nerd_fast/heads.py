@@ -6,12 +6,12 @@ from typing import Any, Self, TypedDict, Unpack
 import torch
 from torch import Tensor, nn
 
-from nerd_fast import functional
+from nerd_fast import arguments, functional
 from nerd_fast.arguments import Activation, Backend, Precision
 from nerd_fast.calibrated import Calibrated, CalibratorLayer, ClassifierLayer, check_size, draw_classifier
 from nerd_fast.convolution import ConvolutionLike, check_conv
 from nerd_fast.distances import Scale
-from nerd_fast.windows import Positions
+from nerd_fast.windows import Positions, apply_in_windows
 
 
 class HeadOptions(TypedDict, total=False):
@@ -140,6 +140,17 @@ class NeRDHead(ConvolutionLike, Calibrated):
         """How many outputs the calibrator has."""
         raise NotImplementedError
 
+    def _logits_of_modules(self, x: Tensor, origin: Positions | None, extent: Positions | None) -> Tensor:
+        """The logits with a calibrator that is called, not read: as the position-wise map of what it yields."""
+        arguments.check_tensor(x, self.in_channels, self.spatial_dims)
+
+        def apply(x: Tensor, origin: Sequence[int], extent: Sequence[int]) -> Tensor:
+            weight, beta = self.position_map(x.shape[2:], origin=origin, extent=extent)
+            return (torch.einsum("kc...,bc...->bk...", weight, x.to(weight.dtype)) + beta).to(x.dtype)
+
+        with torch.autocast(x.device.type, enabled=False):
+            return apply_in_windows(apply, x, origin, extent)
+
     def _add_parameters(self, factory: dict[str, Any]) -> None:
         """Registers the parameters beside the calibrator and the bias."""
 
@@ -168,12 +179,25 @@ class NeRDm(NeRDHead):
         draw_classifier(self.classifier)
 
     def forward(self, x: Tensor, origin: Positions | None = None, extent: Positions | None = None) -> Tensor:
+        if self._runs_its_modules():
+            return self._logits_of_modules(x, origin, extent)
         options = self._options(origin, extent)
         return functional.nerdm(x, self.classifier, *self._linears(), self.bias, **options)
 
     @staticmethod
     def _outputs(in_channels: int, out_channels: int) -> int:
         return 2 * in_channels
+
+    def _logits_of_modules(self, x: Tensor, origin: Positions | None, extent: Positions | None) -> Tensor:
+        """The logits with a calibrator that is called, not read: as the position-wise map of what it yields."""
+        arguments.check_tensor(x, self.in_channels, self.spatial_dims)
+
+        def apply(x: Tensor, origin: Sequence[int], extent: Sequence[int]) -> Tensor:
+            weight, beta = self.position_map(x.shape[2:], origin=origin, extent=extent)
+            return (torch.einsum("kc...,bc...->bk...", weight, x.to(weight.dtype)) + beta).to(x.dtype)
+
+        with torch.autocast(x.device.type, enabled=False):
+            return apply_in_windows(apply, x, origin, extent)
 
     def _add_parameters(self, factory: dict[str, Any]) -> None:
         self.classifier = nn.Parameter(torch.empty(self.out_channels, self.in_channels, **factory))
@@ -201,6 +225,8 @@ class NeRDc(NeRDHead):
     __doc__ += NeRDHead.__doc__.partition("\n")[2]
 
     def forward(self, x: Tensor, origin: Positions | None = None, extent: Positions | None = None) -> Tensor:
+        if self._runs_its_modules():
+            return self._logits_of_modules(x, origin, extent)
         options = self._options(origin, extent)
         return functional.nerdc(x, *self._linears(), self.bias, out_channels=self.out_channels, **options)
 

@@ -1,15 +1,15 @@
 """NeRDNorm: the normalisation by position that is inside of NeRDm, as a module of its own."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
 
-from nerd_fast import functional
+from nerd_fast import arguments, functional
 from nerd_fast.arguments import Activation, Backend, Precision
 from nerd_fast.calibrated import Calibrated, check_size
 from nerd_fast.distances import Scale
-from nerd_fast.windows import Positions
+from nerd_fast.windows import Positions, apply_in_windows
 
 
 class NeRDNorm(Calibrated):
@@ -64,7 +64,20 @@ class NeRDNorm(Calibrated):
         return self.in_channels
 
     def forward(self, x: Tensor, origin: Positions | None = None, extent: Positions | None = None) -> Tensor:
+        if self._runs_its_modules():
+            return self._normalised_by_modules(x, origin, extent)
         return functional.nerdnorm(x, *self._linears(), **self._options(origin, extent))
+
+    def _normalised_by_modules(self, x: Tensor, origin: Positions | None, extent: Positions | None) -> Tensor:
+        """The features with a calibrator that is called, not read."""
+        arguments.check_tensor(x, self.in_channels, self.spatial_dims)
+
+        def apply(x: Tensor, origin: Sequence[int], extent: Sequence[int]) -> Tensor:
+            a, b = self.calibration(x.shape[2:], origin=origin, extent=extent).chunk(2)
+            return (x * a + b).to(x.dtype)
+
+        with torch.autocast(x.device.type, enabled=False):
+            return apply_in_windows(apply, x, origin, extent)
 
     def extra_repr(self) -> str:
         return f"{self.channels}, {super().extra_repr()}"

@@ -1,7 +1,9 @@
 """`backend="reference"`: the paper's equations in plain PyTorch, for what operators cannot do, and when they run."""
 
+import logging
 import sys
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import torch
@@ -9,6 +11,8 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from nerd_fast.windows import Positions, apply_in_windows
+
+logger = logging.getLogger("nerd_fast")
 
 
 def runs_in_plain_pytorch(backend: str, precision: str | None, *tensors: Tensor | None) -> bool:
@@ -38,6 +42,12 @@ def runs_in_plain_pytorch(backend: str, precision: str | None, *tensors: Tensor 
             f"nerd_fast: backend={backend!r} has no forward-mode derivative (jvp); backend='reference' has"
         )
     return backend == "auto" and (torch.jit.is_tracing() or _exports_to_onnx())
+
+
+@cache
+def warn_of_plain_pytorch(reason: str) -> None:
+    """Says once, as a warning in the log, that a call runs in plain PyTorch although nobody asked for it."""
+    logger.warning("using plain PyTorch, which is slower and keeps more memory than the other backends: %s", reason)
 
 
 def reference_in_windows(

@@ -29,6 +29,9 @@ def apply_in_windows(
 
     Raises ValueError or TypeError for what `windows_of` refuses.
     """
+    if origin is None and extent is None:
+        whole = tuple(x.shape[2:])
+        return apply(x, (0,) * len(whole), whole)
     windows = windows_of(x, origin, extent)
     runs: list[tuple[Window, int]] = []  # of neighbouring samples: their window and how many they are
     for window in windows:
@@ -59,8 +62,6 @@ def windows_of(x: Tensor, origin: Positions | None, extent: Positions | None) ->
     Raises ValueError or TypeError unless origin and extent are a position for the batch or one for each sample, and
     every window lies in its image.
     """
-    if origin is None and extent is None:
-        return [resolve_window(x.shape[2:], None, None)]
     origins, extents = (
         positions(name, value, x.dim() - 2, x.shape[0]) for name, value in (("origin", origin), ("extent", extent))
     )
@@ -100,7 +101,7 @@ def positions(
 
 
 def _is_sequence(entry: Any) -> bool:
-    return isinstance(entry, (list, tuple)) or getattr(entry, "ndim", 0) > 0
+    return isinstance(entry, (list, tuple)) or (not isinstance(entry, int) and getattr(entry, "ndim", 0) > 0)
 
 
 def _for_each(places: tuple[int, ...] | list[tuple[int, ...]] | None, samples: int) -> list[Any]:
