@@ -1,7 +1,9 @@
-"""Output files that appear whole or not at all."""
+"""Output files that appear whole or not at all, and never in the place of a file that is not ours."""
 
+import json
 import os
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
+from contextlib import contextmanager, suppress
 from glob import escape
 from pathlib import Path
 
@@ -32,7 +34,7 @@ def whole_file(path, *, size=None):
 def remove_leftovers(path):
     """Remove what killed processes left half written of the file at `path`."""
     path = Path(path)
-    for leftover in path.parent.glob(f".*.partial.{escape(path.name)}"):
+    for leftover in path.parent.glob(f".[0-9]*.partial.{escape(path.name)}"):
         leftover.unlink(missing_ok=True)
 
 
@@ -54,6 +56,61 @@ def check_file(path):
     if Path(path).is_dir():
         raise UsageError(f"{path}: cannot be written (it is a folder), expected a file. Choose another --out")
     check_folder(Path(path).parent)
+
+
+def check_outputs(paths: Iterable[str | os.PathLike], is_ours: Callable[[Path], bool], what: str) -> None:
+    """Raise UsageError unless each path is free or holds a file that is ours, for a command to call before it works.
+
+    `is_ours` tells by the content of a regular file whether an earlier call of the command wrote it, and `what` says
+    what that is: a mistyped --out must not cost a scan, a split or another program's result.
+    """
+    for path in map(Path, paths):
+        check_file(path)
+        if path.exists() and not (path.is_file() and is_ours(path)):
+            raise UsageError(
+                f"{path}: is there already and was not written by this command; expected nothing there, or {what}. "
+                "It is left as it is: choose another --out"
+            )
+
+
+def check_not_inputs(paths: Iterable[str | os.PathLike], inputs: Iterable[str | os.PathLike]) -> None:
+    """Raise UsageError where an output is the same file as an input, whatever links lie between their names."""
+    files = {}
+    for source in inputs:
+        with suppress(OSError):  # what is absent is no file to lose, and is reported where it is read
+            files.setdefault(_identity(source), source)
+    for path in paths:
+        with suppress(OSError):
+            if source := files.get(_identity(path)):
+                raise UsageError(
+                    f"{path}: is the same file as the input {source}, which it would replace; expected a file of its "
+                    "own. Choose another --out"
+                )
+
+
+def is_json_with(path: str | os.PathLike, **values: object) -> bool:
+    """Whether a file is a JSON object with these values; `...` stands for any."""
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(content, dict) and all(
+        name in content and (value is ... or content[name] == value) for name, value in values.items()
+    )
+
+
+def begins_with(path: str | os.PathLike, text: str) -> bool:
+    """Whether a file begins with that text."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(len(text.encode())) == text.encode()
+    except OSError:
+        return False
+
+
+def _identity(path):
+    found = os.stat(path)
+    return found.st_dev, found.st_ino
 
 
 @contextmanager

@@ -29,12 +29,15 @@ class DemoOptions:
 
 def run(options: DemoOptions) -> None:
     """Do all of it in `options.out`; a demo that was interrupted is continued."""
-    from nerd_fast.segmentation.base.files import whole_file
+    from nerd_fast.segmentation.base.files import check_outputs, whole_file
     from nerd_fast.segmentation.base.tables import WMH_METRICS, results_table
     from nerd_fast.segmentation.data.phantom import write_phantom
 
     started = time.perf_counter()
     folder = Path(options.out)
+    pictures = [path for name in ("curves", "calibration_*", "overlay_*") for path in folder.glob(f"{name}.png")]
+    is_demo = (folder / "data" / "split.json").exists() and (folder / "runs" / "conv").exists()
+    check_outputs([folder / "table.md", *pictures], lambda path: is_demo, "the results of a demo")
     data = write_phantom(folder / "data", cases=options.cases, seed=options.seed)
     print(f"{data}: {options.cases} synthetic scans of T1 and FLAIR with lesions")
     runs = {model: folder / "runs" / head for model, head in MODELS.items()}

@@ -18,14 +18,15 @@ class PredictOptions(InferenceOptions):
 
     input: list[str] = option([], "folders of cases, or single images for a network of one channel", required=True)
     out: str | None = option(None, "folder of the masks", required=True)
-    overwrite: bool = option(False, "make every mask again, and replace those that are there")
+    overwrite: bool = option(False, "make every mask again, and replace those that this command made; no other file")
 
 
 def predict(options: PredictOptions) -> list[Path]:
     """Write a mask for each case, or find it finished; says each one on standard output, and returns their paths.
 
-    Raises UsageError before a mask is made where one is there that was made by another checkpoint, with other options
-    or of other images, and `overwrite` is false.
+    Raises UsageError before a mask is made where one would take the place of an input or of a file that is not ours,
+    and, where `overwrite` is false, of a mask that was made by another checkpoint, with other options or of other
+    images.
     """
     require(options)
     from nerd_fast.segmentation.network.prediction import write_masks

@@ -22,12 +22,16 @@ class VerifyOptions(DataOptions):
 def verify(options: VerifyOptions) -> Report:
     """Every problem of every case, as a report that is also written as JSON to `options.out` where it is given."""
     require(options)
-    from nerd_fast.segmentation.base.files import check_file, whole_file
+    from nerd_fast.segmentation.base.files import check_outputs, is_json_with, whole_file
     from nerd_fast.segmentation.data.verify import verify_dataset
     from nerd_fast.segmentation.runs.loading import find_data
 
     if options.out:
-        check_file(options.out)
+        check_outputs(
+            [options.out],
+            lambda path: is_json_with(path, format_version=..., ok=..., grids=..., problems=...),
+            "a report of this command",
+        )
     report = verify_dataset(
         find_data(options),
         split=options.split,

@@ -45,11 +45,12 @@ def write_phantom(
     """Writes heads as `<case>/FLAIR.nii.gz`, `T1.nii.gz`, `lesion.nii.gz` with `split.json`; returns the folder.
 
     `shape` is (X, Y, Z) in voxels of `spacing` mm; a field smaller than the head shows a part of it. A quarter of the
-    cases is the test, a twelfth (at least one) the validation. The same arguments write the same bytes.
+    cases is the test, a twelfth (at least one) the validation. The same arguments write the same bytes, and leave alone
+    what they find written.
 
     Raises:
         ValueError: fewer than three cases.
-        UsageError: the folder holds other files, or cannot be written.
+        UsageError: the folder holds files of other names or of other content, or cannot be written.
     """
     if cases < 3:
         raise ValueError(f"cases is {cases}; expected 3 or more, one each to train, validate and test")
@@ -58,15 +59,14 @@ def write_phantom(
     others = sorted({path.name for path in folder.iterdir()} - {*names, "split.json"}) if folder.is_dir() else []
     if others:
         raise UsageError(f"{folder}: holds {', '.join(others[:5])}; expected an empty or new folder: choose another")
-    for number, name in enumerate(names):
-        images = make_head(np.random.default_rng([seed, number]), shape, spacing)
-        for image, data in images.items():
-            _write(folder / name / f"{image}.nii.gz", data, spacing)
     test, val = max(cases // 4, 1), max(cases // 12, 1)
     train = cases - test - val
     split = {"train": names[:train], "val": names[train : train + val], "test": names[train + val :]}
-    with whole_file(folder / "split.json") as temporary:
-        temporary.write_text(json.dumps(split, indent=1) + "\n", encoding="utf-8")
+    _write(folder / "split.json", (json.dumps(split, indent=1) + "\n").encode())
+    for number, name in enumerate(names):
+        images = make_head(np.random.default_rng([seed, number]), shape, spacing)
+        for image, data in images.items():
+            _write(folder / name / f"{image}.nii.gz", _nifti(data, spacing))
     return folder
 
 
@@ -209,7 +209,7 @@ def _scan(space: _Space, image: np.ndarray) -> np.ndarray:
     return np.rint(magnitude * rng.uniform(600, 1400)).astype(np.int16)
 
 
-def _write(path: Path, data: np.ndarray, spacing: tuple[float, float, float]) -> None:
+def _nifti(data: np.ndarray, spacing: tuple[float, float, float]) -> bytes:
     """Stored as scanners often do, the first axis to the left of the patient."""
     affine = np.diag([-spacing[0], spacing[1], spacing[2], 1.0])
     affine[:3, 3] = [(n - 1) / 2 * s * sign for n, s, sign in zip(data.shape, spacing, (1, -1, 0), strict=True)]
@@ -218,5 +218,14 @@ def _write(path: Path, data: np.ndarray, spacing: tuple[float, float, float]) ->
     image.set_sform(affine, code="scanner")
     image.set_qform(affine, code="scanner")
     image.header.set_xyzt_units("mm")
+    return gzip.compress(image.to_bytes(), compresslevel=6, mtime=0)
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Somebody's scans may lie under the same names: what is there is never replaced."""
+    if path.exists():
+        if path.is_file() and path.read_bytes() == content:
+            return
+        raise UsageError(f"{path}: holds other data than these options make: choose another folder")
     with whole_file(path) as temporary:
-        temporary.write_bytes(gzip.compress(image.to_bytes(), compresslevel=6, mtime=0))
+        temporary.write_bytes(content)

@@ -21,7 +21,7 @@ from torch import nn
 import nerd_fast
 from nerd_fast.segmentation.base.config import NOT_PART_OF_A_RUN, TrainConfig
 from nerd_fast.segmentation.base.errors import CheckpointError, UsageError
-from nerd_fast.segmentation.base.files import check_folder, whole_file
+from nerd_fast.segmentation.base.files import check_outputs, is_json_with, whole_file
 from nerd_fast.segmentation.network.network import build_network
 from nerd_fast.segmentation.runs.checkpoints import load_weights, read_checkpoint
 from nerd_fast.segmentation.runs.loading import RunData
@@ -37,13 +37,13 @@ def write_exported(options) -> list[Path]:
 
     Raises CheckpointError and UsageError before any of them is written.
     """
-    check_folder(options.out)
+    folder = Path(options.out)
+    check_outputs([folder / name for name in (WEIGHTS, CONFIG, PROGRAM)], is_exported, "what this command wrote")
     path = Path(options.run) / f"{options.checkpoint}.ckpt"
     checkpoint = read_checkpoint(path)
     config, data = config_of(checkpoint, path), RunData.of_checkpoint(checkpoint, path)
     network = build_network(config, len(data.channels), data.classes)
     load_weights(network, checkpoint, path)
-    folder = Path(options.out)
     size = tuple(options.size or data.size)
     program = export_program(network.eval(), size)
     description = describe(config, data, size)
@@ -54,6 +54,17 @@ def write_exported(options) -> list[Path]:
     with whole_file(folder / PROGRAM) as temporary:
         torch.export.save(program, temporary)
     return [folder / name for name in (WEIGHTS, CONFIG, PROGRAM)]
+
+
+def is_exported(path):
+    """Whether a file of one of the three names is ours: the weights by their metadata, a program by the file beside."""
+    if path.name != WEIGHTS:
+        return is_json_with(path.with_name(CONFIG), format=FORMAT)
+    try:
+        with safe_open(path, framework="pt") as file:
+            return json.loads((file.metadata() or {}).get(CONFIG, "{}")).get("format") == FORMAT
+    except (OSError, SafetensorError, ValueError):
+        return False
 
 
 def export_program(network, size):

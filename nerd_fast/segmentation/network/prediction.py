@@ -1,8 +1,4 @@
-"""A mask for each case, in the geometry of its first channel; what is done is not done again.
-
-The field `descrip` of a mask's header says what it was made of: a hash over the checkpoint, the options that change a
-mask, and the images. A mask is done when it can be read to its end and that hash is the one it would get now.
-"""
+"""A mask for each case, in the geometry of its first channel; what is done is not done again, other files stay."""
 
 import hashlib
 import json
@@ -10,14 +6,14 @@ from pathlib import Path
 
 import torch
 
-from nerd_fast.segmentation.base.errors import DataError, UsageError
-from nerd_fast.segmentation.base.files import check_folder, remove_leftovers
+from nerd_fast.segmentation.base.errors import UsageError
+from nerd_fast.segmentation.base.files import check_folder, check_not_inputs, remove_leftovers
 from nerd_fast.segmentation.data.cases import Case, images_in
 from nerd_fast.segmentation.data.headers import stem, suffix
 from nerd_fast.segmentation.data.layouts import find_cases
 from nerd_fast.segmentation.data.splits import hash_file
-from nerd_fast.segmentation.data.volumes import read_volume, write_mask
 from nerd_fast.segmentation.network.inference import mask_of
+from nerd_fast.segmentation.network.mask_files import MaskState, state_of_mask, write_made_mask
 from nerd_fast.segmentation.network.trained import load_run
 from nerd_fast.segmentation.runs.loading import prepare
 
@@ -27,15 +23,18 @@ def write_masks(options) -> list[Path]:
 
     Returns the paths of all masks, and says each one on standard output as it is there.
 
-    Raises UsageError before a mask is made where one is there that was made by another checkpoint, with other options
-    or of other images, and `overwrite` is false.
+    Raises UsageError before a mask is made where one would take the place of an input or of a file that is not ours,
+    and, where `overwrite` is false, of a mask that was made by another checkpoint, with other options or of other
+    images.
     """
     check_folder(options.out)
     network, _, data, checkpoint = load_run(options)
     data = data.read_as(options)
-    made_by = _made_by(checkpoint, data, options)
     cases = {Path(options.out) / f"{case.name}.nii.gz": case for case in _input_cases(options.input, data)}
-    done = set() if options.overwrite else _done(cases, made_by, data)
+    check_not_inputs(cases, [file for case in cases.values() for file in case.files])
+    made_by = _made_by(checkpoint, data, options)
+    makings = {path: _making(case, made_by) for path, case in cases.items()}
+    done = _finished(makings, options.overwrite)
     for path, case in cases.items():
         if path in done:
             print(f"{path}: done before")
@@ -43,23 +42,28 @@ def write_masks(options) -> list[Path]:
         remove_leftovers(path)
         prepared = prepare(case, data, labelled=False, whole=options.window is not None)
         mask = _label_values(prepared.geometry.paste(mask_of(network, prepared, options)), data)
-        write_mask(path, mask, prepared.volume, description=_description(case, made_by))
+        write_made_mask(path, mask, prepared.volume, makings[path])
         print(path)
     return list(cases)
 
 
-def _done(cases, made_by, data):
-    """The paths of finished masks; UsageError for masks that were made otherwise."""
-    found = {path: _description_in(path) for path in cases if path.exists()}
-    whole = {path: text for path, text in found.items() if text is not None}
-    done = {path for path, text in whole.items() if text == _description(cases[path], made_by)}
-    others = ", ".join(path.name for path in whole if path not in done)
-    if others:
-        raise UsageError(
-            f"--out {next(iter(cases)).parent}: found masks made with another checkpoint, other options or other "
-            f"images: {others}; expected none but those of this command. Use --overwrite, or choose another --out"
-        )
-    return done
+def _finished(makings, overwrite):
+    """The paths of masks that need not be made; UsageError for files that may not be replaced."""
+    states = {path: state_of_mask(path, making) for path, making in makings.items()}
+    for state, reason in states.values():
+        if state is MaskState.DAMAGED:
+            print(f"{reason}; it is made again")
+    refused = [(MaskState.FOREIGN, "They are left as they are: choose another --out")]
+    if not overwrite:
+        refused.append((MaskState.OTHER, "Use --overwrite, or choose another --out"))
+    for kind, remedy in refused:
+        names = ", ".join(path.name for path, (state, _) in states.items() if state is kind)
+        if names:
+            raise UsageError(
+                f"--out {next(iter(makings)).parent}: found {kind.value}: {names}; expected none but the masks of this "
+                f"command. {remedy}"
+            )
+    return set() if overwrite else {path for path, (state, _) in states.items() if state is MaskState.FINISHED}
 
 
 def _made_by(checkpoint, data, options):
@@ -69,19 +73,9 @@ def _made_by(checkpoint, data, options):
     return _hash(hash_file(checkpoint), chosen, reading)
 
 
-def _description(case, made_by):
+def _making(case, made_by):
     images = [(name, hash_file(path), case.component.get(name)) for name, path in case.channels.items()]
-    return f"nerd-fast mask {_hash(made_by, images)}"
-
-
-def _description_in(path):
-    """What the header of a mask says of its making, or None where the file is damaged."""
-    try:
-        header = read_volume(path, nonfinite="keep").header
-    except DataError as error:
-        print(f"{error}; it is made again")
-        return None
-    return header["descrip"].tobytes().rstrip(b"\0").decode("latin-1")
+    return _hash(made_by, images)
 
 
 def _hash(*content):

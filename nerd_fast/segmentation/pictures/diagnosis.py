@@ -14,7 +14,7 @@ import torch
 
 import nerd_fast
 from nerd_fast.segmentation.base.errors import UsageError
-from nerd_fast.segmentation.base.files import check_folder, whole_file
+from nerd_fast.segmentation.base.files import check_folder, check_outputs, whole_file
 from nerd_fast.segmentation.base.tables import Table
 from nerd_fast.segmentation.network.compared import cases_of_run, load_networks, names_of_runs
 from nerd_fast.segmentation.pictures.figures import calibration_figure
@@ -22,6 +22,7 @@ from nerd_fast.segmentation.pictures.shift import PositionMoments, border_effect
 from nerd_fast.segmentation.pictures.shift_figures import border_figure, profile_figure
 from nerd_fast.segmentation.runs.loading import prepare
 
+NUMBERS, TEXT, PROFILE, BORDER = "shift.json", "shift.md", "profile.png", "border.png"
 IMAGES, FEATURES, CALIBRATED = "images", "features", "calibrated features"
 
 
@@ -50,7 +51,7 @@ def diagnose_runs(options) -> tuple[dict[str, Diagnosis], Table, Path]:
     runs = names_of_runs(options.run)
     networks, data = load_networks(runs, checkpoint=options.checkpoint, accelerator=options.accelerator)
     folder = Path(options.out or Path(options.run[0]) / "diagnosis")
-    check_folder(folder)
+    _check_folder(folder, runs)
     _check_margin(options.margin, data.size)
     names = [name for part in data.split.values() for name in part]
     names = names if options.subset == "all" else data.split[options.subset]
@@ -64,6 +65,25 @@ def diagnose_runs(options) -> tuple[dict[str, Diagnosis], Table, Path]:
     table = shift_table(found, len(cases))
     _write(folder, found, networks, data, table)
     return found, table, folder
+
+
+def _check_folder(folder, runs):
+    """Raise UsageError unless the results can be written there, in place of nothing or of an earlier diagnosis."""
+    check_folder(folder)
+    names = [NUMBERS, TEXT, PROFILE, BORDER]
+    names += [f"{kind}_{name}.png" for kind in ("positions", "calibration") for name in runs]
+    # Numbers are written first: what lies beside those of an earlier diagnosis is of it.
+    check_outputs([folder / name for name in names], lambda path: are_numbers(folder / NUMBERS), "a diagnosis")
+
+
+def are_numbers(path):
+    """Whether a file holds the numbers of a diagnosis."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    runs = list(content.values()) if isinstance(content, dict) else []
+    return bool(runs) and all(isinstance(run, dict) and "shift_per_channel" in run for run in runs)
 
 
 def diagnose(network, cases, data, options):
@@ -158,9 +178,9 @@ def shift_table(found, cases):
 
 def _write(folder, found, networks, data, table):
     size = tuple(data.size)
-    with whole_file(folder / "shift.json") as temporary:
+    with whole_file(folder / NUMBERS) as temporary:
         temporary.write_text(json.dumps(_numbers(found), indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    with whole_file(folder / "shift.md") as temporary:
+    with whole_file(folder / TEXT) as temporary:
         temporary.write_text(table.to_markdown(), encoding="utf-8")
     profiles = {
         f"{name}: {kind}": profile(moments)
@@ -168,10 +188,10 @@ def _write(folder, found, networks, data, table):
         for kind, moments in diagnosis.moments.items()
         if kind != IMAGES
     }
-    profile_figure(folder / "profile.png", profiles, title="Features against the distance to the border")
+    profile_figure(folder / PROFILE, profiles, title="Features against the distance to the border")
     borders = {name: diagnosis.border for name, diagnosis in found.items() if diagnosis.border is not None}
     if borders:
-        border_figure(folder / "border.png", borders, title="What changes when the border comes nearer")
+        border_figure(folder / BORDER, borders, title="What changes when the border comes nearer")
     for name, diagnosis in found.items():
         maps = {}
         for kind, moments in diagnosis.moments.items():

@@ -53,12 +53,7 @@ def page(title, lead, sections):
         f'<section id="{name}"><h2>{escape(heading)}</h2>\n{content}</section>'
         for name, (heading, content) in zip(names, sections, strict=True)
     )
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{escape(title)}</title>
+    return f"""{page_begins(title)}</title>
 <style>{STYLE}</style>
 </head>
 <body>
@@ -70,6 +65,16 @@ def page(title, lead, sections):
 </body>
 </html>
 """
+
+
+def page_begins(title):
+    """How a page begins whose title begins with `title`, by which a file is known as one of ours."""
+    return f"""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{escape(title)}"""
 
 
 def table_html(headings, rows, *, groups=(), words=False, best=()):

@@ -10,7 +10,7 @@ import numpy as np
 from nerd_fast import __version__
 from nerd_fast.segmentation.base.config import MODELS, TrainConfig
 from nerd_fast.segmentation.base.errors import UsageError
-from nerd_fast.segmentation.base.files import check_file, whole_file
+from nerd_fast.segmentation.base.files import begins_with, check_outputs, whole_file
 from nerd_fast.segmentation.network.compared import cases_of_run, load_networks, names_of_runs
 from nerd_fast.segmentation.pictures.diagnosis import calibration_maps
 from nerd_fast.segmentation.pictures.examples import draw_example, worst_slices
@@ -22,6 +22,7 @@ from nerd_fast.segmentation.pictures.page import (
     heading_html,
     note_html,
     page,
+    page_begins,
     table_html,
 )
 from nerd_fast.segmentation.pictures.plots import read_curves
@@ -30,6 +31,8 @@ from nerd_fast.segmentation.runs.checkpoints import read_checkpoint
 from nerd_fast.segmentation.runs.loading import RunData
 from nerd_fast.segmentation.runs.runs import METRICS, config_of
 from nerd_fast.segmentation.scores.evaluation import read_results
+
+TITLE = "Segmentation report"
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ def write_report(options) -> Path:
     Raises NerdFastError before the file is touched: for a run that is absent or not evaluated, for runs of different
     data, and for data that are not those of the runs.
     """
-    check_file(options.out)
+    check_outputs([options.out], lambda path: begins_with(path, page_begins(TITLE)), "a report of this command")
     runs = _read(options)
     first = next(iter(runs.values()))
     names = first.data.split[options.subset]
@@ -112,7 +115,7 @@ def _page(runs, cases, subset, folder):
     if maps := _maps_html(runs, folder):
         sections.append(("What the heads learned", maps))
     sections += [("Every case", case_table(_documents(runs))), ("How it was made", _configuration_html(runs))]
-    return page(f"Segmentation report: {names}", lead, sections)
+    return page(f"{TITLE}: {names}", lead, sections)
 
 
 def _documents(runs):

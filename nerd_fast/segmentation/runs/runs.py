@@ -29,8 +29,8 @@ def open_run(folder, resume=False):
 
     The kernel holds the lock and drops it when the process ends, however it ends: there are no stale locks. A run that
     fails before it has written anything leaves no folder that was not there before.
-    Raises UsageError where the folder cannot be written, is in use, or holds a run and `resume` is false,
-    CheckpointError where there is a run to resume, but for its last checkpoint.
+    Raises UsageError where the folder cannot be written, is in use, holds a run and `resume` is false, or holds files
+    of these names that no run wrote, CheckpointError where there is a run to resume, but for its last checkpoint.
     """
     folder = Path(folder)
     new = [each for each in (folder, *folder.parents) if not each.exists()]
@@ -43,7 +43,7 @@ def open_run(folder, resume=False):
         _lock(lock, folder)
         try:
             _check_contents(folder, resume)
-            for leftover in folder.glob(".*.partial.*"):
+            for leftover in folder.glob(".[0-9]*.partial.*"):
                 leftover.unlink(missing_ok=True)
             yield folder
         except BaseException:
@@ -62,11 +62,26 @@ def _check_contents(folder, resume):
         raise UsageError(
             f"{folder}: holds a run already ({', '.join(held)}). Continue it with --resume, or choose another --out"
         )
+    if not held and (folder / CONFIG).exists() and not _is_whole_config(folder / CONFIG):
+        raise UsageError(
+            f"{folder / CONFIG}: is there already and was not written by this command, which would replace it with all "
+            "options of the run. It is left as it is: choose another --out"
+        )
     if held and LAST not in held:
         raise CheckpointError(
             f"{folder / LAST}: no such checkpoint, but {', '.join(held)} of its run; expected the one to go on from. "
             "Restore it, or train again with another --out"
         )
+
+
+def _is_whole_config(path):
+    """Whether a file holds every option of a run, as `write_config` writes them."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
+        return False
+    needed = {entry.name for entry in fields(TrainConfig)} - {"resume", "override"}
+    return isinstance(content, dict) and needed <= set(content)
 
 
 def _remove_if_empty(folder, new):
@@ -86,6 +101,10 @@ def _lock(lock, folder):
         lock.seek(0)
         holder = lock.read().strip() or "another process"
         raise UsageError(f"{folder}: in use by {holder}. Wait for it, or choose another --out") from error
+    lock.seek(0)
+    holder = lock.read()
+    if holder and not holder.startswith("process "):
+        raise UsageError(f"{folder / LOCK}: was not written by this command. It is left as it is: choose another --out")
     lock.truncate(0)
     lock.write(f"process {os.getpid()} on {socket.gethostname()}")
     lock.flush()

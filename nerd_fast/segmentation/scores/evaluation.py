@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from nerd_fast.segmentation.base.errors import DataError
-from nerd_fast.segmentation.base.files import whole_file
+from nerd_fast.segmentation.base.files import begins_with, check_outputs, is_json_with, whole_file
 from nerd_fast.segmentation.scores.metrics import overlap, wmh2017
 from nerd_fast.segmentation.scores.metrics.lesions import count_lesions
 from nerd_fast.segmentation.scores.metrics.masks import check_masks, check_steps, foreground_box
@@ -151,6 +151,16 @@ def _check_rows(rows, expected):
     ]
     if problems:
         raise DataError("the cases do not make a complete test set:\n  " + "\n  ".join(problems))
+
+
+def check_destination(destination):
+    """Raise UsageError unless `write_results` can write there, in place of nothing or of what it wrote before."""
+    json_file = result_file(destination)
+    check_outputs([json_file], lambda path: is_json_with(path, format=..., summary=..., cases=...), "metrics")
+    # A manifest begins with `case,` too, and the log of a run is called metrics.csv.
+    heads = ("case,dice,jaccard,", "case,label1_dice,label1_jaccard,")
+    csv_file = json_file.with_suffix(".csv")
+    check_outputs([csv_file], lambda path: any(begins_with(path, head) for head in heads), "metrics")
 
 
 def write_results(destination, rows, summary, header):

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nerd_fast.segmentation.base.errors import DataError
-from nerd_fast.segmentation.base.files import check_file
 from nerd_fast.segmentation.network.inference import mask_of
 from nerd_fast.segmentation.network.trained import load_run
 from nerd_fast.segmentation.runs.loading import find_data, find_split, prepare
@@ -29,7 +28,7 @@ def evaluate_run(options) -> Evaluation:
     """Evaluate a run as the `EvaluateOptions` say, and write JSON and CSV."""
     network, config, data, checkpoint = load_run(options)
     destination = options.out or Path(options.run) / f"metrics_{options.subset}.json"
-    check_file(evaluation.result_file(destination))
+    evaluation.check_destination(destination)
     data = data.read_as(options)
     dataset = find_data(_DataOf(options, data))
     split = find_split(dataset, options.split, config.seed) if options.split else data.split

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nerd_fast.segmentation.base.errors import DataError, UsageError
-from nerd_fast.segmentation.base.files import whole_file
+from nerd_fast.segmentation.base.files import is_json_with, whole_file
 from nerd_fast.segmentation.data.splits import hash_files, load_split, make_split, split_of
 from nerd_fast.segmentation.runs.runs import LAST, METRICS, config_in
 from nerd_fast.segmentation.scores.evaluation import read_results
@@ -79,9 +79,9 @@ def open_study(folder, study, split, source, dataset):
     folder = Path(folder)
     files = hash_files(dataset.subset(name for names in split.values() for name in names), dataset.root)
     content = {"study": study, "source": source, "split": split, "files": files}
-    results = [name for name in RESULTS if (folder / name).exists()]
-    if results and not (folder / STUDY).exists():
-        raise UsageError(f"{folder}: holds {', '.join(results)} of something else than a study. Choose another --out")
+    others = [name for name in (STUDY, SPLIT, *RESULTS) if (folder / name).exists()]
+    if others and not is_json_with(folder / STUDY, study=..., split=..., files=...):
+        raise UsageError(f"{folder}: holds {', '.join(others)} of something else than a study. Choose another --out")
     if (folder / STUDY).exists() and any(folder.glob(f"runs/*/{LAST}")):
         _compare(folder / STUDY, content)
     else:

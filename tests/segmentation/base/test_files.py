@@ -3,7 +3,15 @@ import os
 import pytest
 
 from nerd_fast.segmentation.base.errors import UsageError
-from nerd_fast.segmentation.base.files import check_file, check_folder, whole_file
+from nerd_fast.segmentation.base.files import (
+    begins_with,
+    check_file,
+    check_folder,
+    check_not_inputs,
+    check_outputs,
+    is_json_with,
+    whole_file,
+)
 
 
 def test_a_folder_yet_to_be_made_can_be_written_and_is_not_made_by_the_question(tmp_path):
@@ -77,3 +85,35 @@ def test_a_full_disk_is_a_usage_error_and_leaves_no_file(tmp_path):
     with pytest.raises(UsageError, match="No space left on device"):
         write()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_no_file_of_ours_is_never_taken_for_an_output(tmp_path):
+    (tmp_path / "ours.json").write_text('{"format": "x", "cases": []}')
+    (tmp_path / "theirs.json").write_text('{"format": "y", "cases": []}')
+    os.mkfifo(tmp_path / "pipe.json")  # reading it would wait for a writer
+    check = [tmp_path / "new.json", tmp_path / "ours.json"]
+    check_outputs(check, lambda path: is_json_with(path, format="x", cases=...), "a list")
+    for name in ("theirs.json", "pipe.json"):
+        with pytest.raises(UsageError, match=f"{name}: is there already .* expected nothing there, or a list"):
+            check_outputs([tmp_path / name], lambda path: is_json_with(path, format="x", cases=...), "a list")
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"{", b"\xff\xfe", b"null"])
+def test_what_is_no_json_object_has_no_values(tmp_path, content):
+    (tmp_path / "a").write_bytes(content)
+    assert not is_json_with(tmp_path / "a")
+    assert not begins_with(tmp_path / "a", "case,")
+    assert not is_json_with(tmp_path / "absent")
+
+
+def test_an_output_that_is_an_input_by_another_name_is_found(tmp_path):
+    scan, copy = tmp_path / "scan.nii.gz", tmp_path / "copy.nii.gz"
+    for path in (scan, copy):
+        path.write_bytes(b"voxels")
+    (tmp_path / "folder").symlink_to(tmp_path, target_is_directory=True)
+    os.link(scan, tmp_path / "hard.nii.gz")
+    (tmp_path / "soft.nii.gz").symlink_to(scan)
+    check_not_inputs([copy, tmp_path / "new.nii.gz"], [scan, tmp_path / "absent.nii.gz"])
+    for name in ("scan.nii.gz", "hard.nii.gz", "soft.nii.gz", "folder/scan.nii.gz", "folder/folder/hard.nii.gz"):
+        with pytest.raises(UsageError, match=f"{name}: is the same file as the input {scan}"):
+            check_not_inputs([copy, tmp_path / name], [scan])

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import nerd_fast
-from nerd_fast.segmentation.pictures.diagnosis import calibrated, calibration_maps
+from nerd_fast.segmentation.pictures.diagnosis import are_numbers, calibrated, calibration_maps
 from tests.segmentation.images import write_case
 from tests.segmentation.runs_for_tests import arguments, command
 
@@ -60,6 +60,7 @@ def test_numbers_and_figures_of_two_runs(tiny_runs, tmp_path):
     assert numbers["nerdm"]["shift"].keys() == {"images", "features", "calibrated features"}
     assert numbers["conv"]["shift"]["images"] == numbers["nerdm"]["shift"]["images"] <= 1
     assert "Shift of the features" in printed
+    assert are_numbers(tmp_path / "shift.json")
     assert {path.name for path in tmp_path.iterdir()} == {
         *("shift.json", "shift.md", "profile.png"),
         *("positions_conv.png", "positions_nerdm.png", "calibration_nerdm.png"),

@@ -12,7 +12,7 @@ from torch import nn
 import nerd_fast
 from nerd_fast.segmentation.base.errors import CheckpointError
 from nerd_fast.segmentation.network.compared import load_networks
-from nerd_fast.segmentation.network.exported import PositionMap, load_network
+from nerd_fast.segmentation.network.exported import PositionMap, is_exported, load_network
 from tests.segmentation.runs_for_tests import command
 
 HEADS = ("conv", "nerdm", "nerdc")
@@ -39,6 +39,15 @@ def exported(tiny_runs, tmp_path_factory):
         code, _, message = command("export", "--run", getattr(tiny_runs, head), "--out", folders[head])
         assert code == 0, message
     return folders
+
+
+def test_exported_files_are_known_as_ours_and_others_of_their_names_are_not(exported, tmp_path):
+    files = sorted(exported["conv"].iterdir())
+    assert [path.name for path in files] == ["config.json", "model.pt2", "model.safetensors"]
+    for path in files:
+        assert is_exported(path)
+        (tmp_path / path.name).write_text('{"model_type": "theirs"}')
+        assert not is_exported(tmp_path / path.name)
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """predict: masks in the geometry of the input, and a rerun that makes what is missing and nothing else."""
 
+import json
 import os
 import shutil
 import signal
@@ -43,9 +44,16 @@ def test_predict_of_a_data_set_is_predict_of_its_cases(run, data, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == [f"case0{number}.nii.gz" for number in (1, 2, 3, 4)]
 
 
-def test_predict_takes_a_single_image_for_a_network_of_one_channel(data, tmp_path):
-    command(*arguments(data, tmp_path / "run", epochs=1, channels=["FLAIR"]))
-    words = ("predict", "--run", tmp_path / "run", "--out", tmp_path / "masks", "--input")
+@pytest.fixture(scope="module")
+def flair_run(data, tmp_path_factory):
+    """A run of one channel."""
+    folder = tmp_path_factory.mktemp("flair") / "run"
+    assert command(*arguments(data, folder, epochs=1, channels=["FLAIR"]))[0] == 0
+    return folder
+
+
+def test_predict_takes_a_single_image_for_a_network_of_one_channel(flair_run, data, tmp_path):
+    words = ("predict", "--run", flair_run, "--out", tmp_path / "masks", "--input")
     image = data / "case04" / "FLAIR.nii.gz"
     shutil.copy(image, tmp_path / "patient.nii.gz")
     assert command(*words, image, tmp_path / "patient.nii.gz")[0] == 0
@@ -124,6 +132,66 @@ def test_nothing_is_made_where_a_file_of_somebody_else_would_be_replaced(run, da
     refused(2, "predict", "--run", run, "--input", data, "--out", tmp_path, says=["case04.nii.gz"])
     assert made == []
     assert [path.name for path in tmp_path.iterdir()] == ["case04.nii.gz"]
+
+
+@pytest.mark.parametrize("link", [None, os.symlink, os.link])
+@pytest.mark.parametrize("overwrite", [(), ("--overwrite",)])
+def test_an_output_that_is_the_scan_itself_is_refused(flair_run, data, tmp_path, link, overwrite):
+    scan = tmp_path / "p" / "patient7.nii.gz"
+    scan.parent.mkdir()
+    shutil.copy(data / "case04" / "FLAIR.nii.gz", scan)
+    before, out = scan.read_bytes(), scan.parent
+    if link:
+        out = tmp_path / "out"
+        out.mkdir()
+        link(scan, out / "patient7.nii.gz")
+    refused(
+        2, "predict", "--run", flair_run, "--input", scan, "--out", out, *overwrite, says=["same file as the input"]
+    )
+    assert scan.read_bytes() == before
+    assert os.path.samefile(out / "patient7.nii.gz", scan)
+
+
+@pytest.mark.parametrize("overwrite", [(), ("--overwrite",)])
+def test_the_labels_of_an_nnunet_data_set_are_not_replaced_by_masks(run, data, tmp_path, overwrite, made):
+    for folder in ("imagesTr", "labelsTr"):
+        (tmp_path / folder).mkdir()
+    for number, channel in enumerate(("FLAIR", "T1")):
+        shutil.copy(data / "case04" / f"{channel}.nii.gz", tmp_path / "imagesTr" / f"a_{number:04d}.nii.gz")
+    label = tmp_path / "labelsTr" / "a.nii.gz"
+    shutil.copy(data / "case04" / "lesion.nii.gz", label)
+    about = {"channel_names": {"0": "FLAIR", "1": "T1"}, "labels": {"background": 0, "lesion": 1}}
+    (tmp_path / "dataset.json").write_text(json.dumps(about))
+    before = label.read_bytes()
+    words = ("predict", "--run", run, "--input", tmp_path, "--out", tmp_path / "labelsTr", *overwrite)
+    refused(2, *words, says=["a.nii.gz: is the same file as the input"])
+    assert (label.read_bytes(), made) == (before, [])
+
+
+def edit(path):
+    """What a viewer does that an expert corrects a mask with: other voxels, the header as it was."""
+    mask = nib.load(path)
+    voxels = np.asanyarray(mask.dataobj).copy()
+    voxels[0, 0, 0] = 1 - voxels[0, 0, 0]
+    nib.save(nib.Nifti1Image(voxels, None, mask.header), path)
+
+
+def scan_of_somebody(path):
+    shutil.copy(path.parent / "scan.nii.gz", path)
+
+
+@pytest.mark.parametrize("change", [edit, scan_of_somebody, lambda path: path.write_bytes(b"notes")])
+def test_overwriting_replaces_only_what_was_made_here(run, data, tmp_path, made, change):
+    words = ("predict", "--run", run, "--input", data / "case04", "--out", tmp_path)
+    assert command(*words)[0] == 0
+    shutil.copy(data / "case04" / "FLAIR.nii.gz", tmp_path / "scan.nii.gz")
+    path = tmp_path / "case04.nii.gz"
+    change(path)
+    before = path.read_bytes()
+    for overwrite in ((), ("--overwrite",)):
+        refused(2, *words, *overwrite, says=["not ours, or a mask that was edited since: case04.nii.gz"])
+    assert path.read_bytes() == before
+    assert made == ["case04"]
 
 
 def predict_and_be_killed(words):

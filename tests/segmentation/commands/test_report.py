@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from nerd_fast.segmentation.pictures.page import page_begins
+from nerd_fast.segmentation.pictures.report import TITLE
 from nerd_fast.segmentation.pictures.report_tables import case_table, classes_of, difference_table, metric_table
 from tests.segmentation.images import write_case
 from tests.segmentation.pictures.test_page import assert_sound
@@ -41,6 +43,11 @@ def written(tiny_runs, tmp_path_factory):
     code, _, message = command("report", "--run", tiny_runs.conv, foreign, tiny_runs.nerdc, "--out", out)
     assert code == 0, message
     return out.read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_a_report_is_known_as_ours(written):
+    assert written.startswith(page_begins(TITLE))
 
 
 @pytest.mark.slow
