@@ -9,7 +9,7 @@ NETWORKS       := $(VENV)-networks
 NETWORKS_STAMP := $(NETWORKS)/.installed
 PURELIB        := -c 'import sysconfig; print(sysconfig.get_path("purelib"))'
 
-.PHONY: test networks networks-table demo gpu clean
+.PHONY: test networks networks-table demo docs-check gpu clean
 
 $(STAMP): setup.py constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "nerd-fast needs Python 3.11 or newer; found " + sys.version.split()[0] + ". Name one with: make PYTHON=python3.11 ...")'
@@ -39,6 +39,9 @@ networks-table: $(NETWORKS_STAMP)
 
 demo: $(STAMP)
 	$(BIN)/nerd-fast demo --out demo
+
+docs-check: $(STAMP)
+	$(BIN)/python -m tests.docs.check
 
 gpu: $(STAMP)
 	$(BIN)/python -m tests.gpu.lane --out gpu-results

@@ -18,7 +18,7 @@ volume = torch.randn(1, 1, 64, 64, 48)
 
 
 def whole_volume_positions(windows, places):
-    """Logits of windows (b, 1, d, h, w); a place holds a window's slices: batch, channel, then the volume's axes."""
+    """Logits of windows (b, 1, d, h, w); a place holds the slices of a window: batch, channel, then the axes."""
     origins = [tuple(axis.start for axis in place[2:]) for place in places]
     with nerd_fast.placed(network, origin=origins, extent=volume.shape[2:]):
         return network(windows)

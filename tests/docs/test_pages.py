@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from nerd_fast.segmentation.data.phantom import write_phantom
 from tests.documents import PAGES, ROOT, command_lines, python_blocks
 
 SNIPPETS = [pytest.param(page, code, id=f"{page}-{n}") for page in PAGES for n, code in enumerate(python_blocks(page))]
@@ -24,6 +25,8 @@ def test_python_runs_as_written(page, code, tmp_path, monkeypatch):
         if re.search(rf"^\s*(?:from|import) {package}\b", code, re.MULTILINE):
             pytest.importorskip(package)
     monkeypatch.chdir(tmp_path)
+    if '"DATA"' in code:
+        write_phantom("DATA", cases=4, shape=(32, 32, 3))
     exec(compile(code, page, "exec"), {"__name__": "__main__"})
 
 
