@@ -10,6 +10,8 @@ from nerd_fast.kernels.limits import supports
 _OPERATIONS = {
     "forward": ("heads", "forward"),
     "backward": ("heads", "backward"),
+    "normalisation_forward": ("norm_launch", "forward"),
+    "normalisation_backward": ("norm_launch", "backward"),
     "position_map_forward": ("map_launch", "forward"),
     "position_map_backward": ("map_launch", "backward"),
 }

@@ -22,7 +22,7 @@ Constexprs
 import triton
 import triton.language as tl
 
-from nerd_fast.kernels.map_forward import share_of_batch
+from nerd_fast.kernels.streaming import beside, share_of_batch
 
 
 @triton.jit(do_not_specialize=("batch", "shares"))
@@ -88,7 +88,7 @@ def map_backward(
                 weights += (tl.load(plane, mask=present, other=0.0).to(tl.float32),)
             sums += (tl.zeros([POSITIONS, CHANNELS_AT_ONCE], tl.float32),)
         if WANTS_X:
-            weights = _beside(pixels, weights, first < 0)
+            weights = beside(pixels, weights, first < 0)
         upstream = grad + place * grad_stride_position
         for start in range(first, last, SAMPLES):
             features = ()
@@ -115,21 +115,6 @@ def map_backward(
                 target = grad_weight + share_offset + place + c * grad_weight_stride_channel
                 target += tl.cast(k, tl.int64) * grad_weight_stride_class
                 tl.store(target, sums[k].to(grad_weight.dtype.element_ty), mask=present)
-
-
-@triton.jit
-def _beside(pixels, weights, never):
-    """The tiles `weights`, for `never` is false.
-
-    That they meet features, loaded after them, makes the compiler lay them out like the features, once. Otherwise it
-    lays every grad x of the loop out anew, through shared memory, where x and the weight differ in their adjacent axis.
-    """
-    mask = tl.broadcast_to(tl.full([1, 1], never, tl.int1), pixels.shape)
-    features = tl.load(pixels, mask=mask, other=0.0).to(tl.float32)
-    beside = ()
-    for k in tl.static_range(len(weights)):
-        beside += (tl.where(mask, features, weights[k]),)
-    return beside
 
 
 @triton.jit

@@ -22,6 +22,8 @@ Constexprs
 import triton
 import triton.language as tl
 
+from nerd_fast.kernels.streaming import share_of_batch
+
 
 @triton.jit(do_not_specialize=("batch", "shares"))
 def map_forward(
@@ -95,13 +97,6 @@ def map_forward(
                 value = sums[k * TURNS + turn].to(logits.dtype.element_ty)
                 mask = here & (sample < last) & (first_class + k < CLASSES)
                 tl.store(target + sample.to(tl.int64) * logits_stride_batch, value, mask=mask)
-
-
-@triton.jit
-def share_of_batch(share, shares, batch):
-    """The samples [first, last) of a share of the batch, a whole number of fours but at the end."""
-    samples = 4 * tl.cdiv(tl.cdiv(batch, 4), shares)
-    return share * samples, tl.minimum((share + 1) * samples, batch)
 
 
 @triton.jit

@@ -98,7 +98,7 @@ def plan_forward(head, shape, x_strides, logits_strides):
         "shares": shares,
     }
     constants = _map_constants(head, tile) | {"G": tile.classes}
-    return Forward(Step(apply_forward, tiles * shares, integers, constants, _options(tile)), x.strides.copied)
+    return Forward(Step(apply_forward, tiles * shares, integers, constants, options(tile)), x.strides.copied)
 
 
 def plan_backward(head, shape, x_strides, grad_strides, grad_x_strides, wants):
@@ -126,14 +126,14 @@ def plan_backward(head, shape, x_strides, grad_strides, grad_x_strides, wants):
         "WANTS_CLASSIFIER": wants[1],
         "WANTS_BIAS": wants[2],
     }
-    apply = Step(apply_backward, tiles * shares, integers, constants, _options(tile))
-    calibrator, rows = _calibrator(head, x, grad_f, apply_rows, wants) if wants_f else (None, apply_rows)
-    summing, summed = _reduction(head, rows, wants) if wants_f or wants_rows else (None, ())
+    apply = Step(apply_backward, tiles * shares, integers, constants, options(tile))
+    calibrator, rows = calibrator_step(head, x, grad_f, apply_rows, wants) if wants_f else (None, apply_rows)
+    summing, summed = reduction_step(head, rows, wants) if wants_f or wants_rows else (None, ())
     copies = x.strides.copied, grad.copied, grad_x.copied
     return Backward(apply, calibrator, summing, grad_f, apply_rows, rows, summed, *copies)
 
 
-def _calibrator(head, x, grad_f, apply_rows, wants):
+def calibrator_step(head, x, grad_f, apply_rows, wants):
     """The launch of the calibrator's backward, and the shape of the rows that it writes."""
     tile = tiling.calibrator_backward(head)
     offsets = _parameter_offsets(head)
@@ -155,15 +155,15 @@ def _calibrator(head, x, grad_f, apply_rows, wants):
         "OUTPUTS": head.outputs,
         "APPLY_COLUMNS": apply_columns,
         "OFFSETS": offsets,
-        **_calibrator_constants(head),
+        **calibrator_constants(head),
         "P": tile.positions,
         "DEPTH": tile.depth,
     }
-    step = Step(calibrator_backward, programs, integers, constants, _options(tile))
+    step = Step(calibrator_backward, programs, integers, constants, options(tile))
     return step, (programs, offsets[-1] + apply_columns)
 
 
-def _reduction(head, rows, wants):
+def reduction_step(head, rows, wants):
     """The launch that sums the rows, and which gradient lies in each place of a row.
 
     A row lists the calibrator's parameters, if they are wanted, layer by layer, weight and bias, in as many places as
@@ -203,7 +203,7 @@ def _map_constants(head, tile):
         "MODULATES": head.modulates,
         "C": head.in_channels,
         "K": head.out_channels,
-        **_calibrator_constants(head),
+        **calibrator_constants(head),
         "P": tile.positions,
         "S": tile.samples,
         "T": tile.channels,
@@ -211,7 +211,7 @@ def _map_constants(head, tile):
     }
 
 
-def _calibrator_constants(head):
+def calibrator_constants(head):
     """The constants of the calibrator, the same in every kernel."""
     return {
         "HIDDEN": head.hidden_channels,
@@ -223,7 +223,7 @@ def _calibrator_constants(head):
     }
 
 
-def _options(tile):
+def options(tile):
     # Pipelining (num_stages) costs registers; Triton 3.10 turns fusion to FMA off unless it is asked for.
     return {"num_warps": tile.num_warps, "num_stages": 1, "enable_fp_fusion": True, "maxnreg": tile.registers}
 

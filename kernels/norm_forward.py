@@ -1,0 +1,115 @@
+"""The normalisation by position in one launch: boundary distances, calibrator and `y_c = a_c(v) x_c + b_c(v)`.
+
+One program owns POSITIONS positions and a share of the batch: it runs the calibrator once for its positions and then
+streams the samples, CHANNELS_AT_ONCE channels at a time. A tile is (1, POSITIONS, CHANNELS_AT_ONCE), and strides tell
+which axis is contiguous: one source serves both memory formats, and nothing of the loop passes through shared memory.
+
+Pointers
+    y, x     (B, C, N), each with its strides along batch, channel and position; y in x's dtype
+    weights  tuple of (out, in) contiguous; biases tuple of (out,): the calibrator, with 2 C outputs
+Integers
+    positions N, batch B; height and width of x's last axes, the window's origin and the image's extent;
+    shares: over how many programs the batch of a tile is divided
+Constexprs
+    CHANNELS C; HIDDEN (widths) and PADDED (the same in powers of two from 16), SPATIAL_DIMS, ACTIVATION, SCALE,
+    DEPTH and PRECISION of the calibrator's products; POSITIONS, CHANNELS_AT_ONCE, SAMPLES: the tile
+"""
+
+import triton
+import triton.language as tl
+
+from nerd_fast.kernels.calibrator import activate, boundary_distances, hidden_layers, layer
+from nerd_fast.kernels.streaming import beside, places, share_of_batch
+
+INTEGERS = (
+    "batch",
+    "height",
+    "width",
+    "origin_d",
+    "origin_h",
+    "origin_w",
+    "extent_d",
+    "extent_h",
+    "extent_w",
+    "shares",
+)
+
+
+@triton.jit(do_not_specialize=INTEGERS)
+def norm_forward(
+    y,
+    x,
+    weights,
+    biases,
+    y_stride_batch,
+    y_stride_channel,
+    y_stride_position,
+    x_stride_batch,
+    x_stride_channel,
+    x_stride_position,
+    positions,
+    batch,
+    height,
+    width,
+    origin_d,
+    origin_h,
+    origin_w,
+    extent_d,
+    extent_h,
+    extent_w,
+    shares,
+    CHANNELS: tl.constexpr,
+    HIDDEN: tl.constexpr,
+    PADDED: tl.constexpr,
+    SPATIAL_DIMS: tl.constexpr,
+    ACTIVATION: tl.constexpr,
+    SCALE: tl.constexpr,
+    PRECISION: tl.constexpr,
+    POSITIONS: tl.constexpr,
+    CHANNELS_AT_ONCE: tl.constexpr,
+    SAMPLES: tl.constexpr,
+    DEPTH: tl.constexpr,
+):
+    p = tl.program_id(0) // shares * POSITIONS + tl.arange(0, POSITIONS)
+    first, last = share_of_batch(tl.program_id(0) % shares, shares, batch)
+    v = boundary_distances(
+        tl.minimum(p, positions - 1),
+        height,
+        width,
+        origin_d,
+        origin_h,
+        origin_w,
+        extent_d,
+        extent_h,
+        extent_w,
+        SPATIAL_DIMS,
+        SCALE,
+    )
+    zs = hidden_layers(v, weights, biases, HIDDEN, PADDED, SPATIAL_DIMS, ACTIVATION, DEPTH, PRECISION)
+    h = activate(zs[-1], ACTIVATION)
+    for start_channel in range(0, CHANNELS, CHANNELS_AT_ONCE):
+        c = start_channel + tl.arange(0, CHANNELS_AT_ONCE)
+        a = outputs(h, c, c < CHANNELS, weights[-1], biases[-1], HIDDEN[-1], DEPTH, PRECISION)
+        b = outputs(h, CHANNELS + c, c < CHANNELS, weights[-1], biases[-1], HIDDEN[-1], DEPTH, PRECISION)
+        present = (p < positions)[None, :, None] & (c < CHANNELS)[None, None, :]
+        pixels = x + places(p, c, x_stride_position, x_stride_channel)
+        normalised = y + places(p, c, y_stride_position, y_stride_channel)
+        a, b = beside(pixels, (a, b), first < 0)
+        for start in range(first, last, SAMPLES):
+            features = ()
+            for s in tl.static_range(SAMPLES):
+                source = pixels + tl.cast(start + s, tl.int64) * x_stride_batch
+                features += (tl.load(source, mask=present & (start + s < last), other=0.0).to(tl.float32),)
+            for s in tl.static_range(SAMPLES):
+                target = normalised + tl.cast(start + s, tl.int64) * y_stride_batch
+                value = tl.fma(features[s], a, b).to(y.dtype.element_ty)
+                tl.store(target, value, mask=present & (start + s < last))
+
+
+@triton.jit
+def outputs(h, c, inside, weight, bias, IN: tl.constexpr, DEPTH: tl.constexpr, PRECISION: tl.constexpr):
+    """The calibrator's outputs c at every position, as a tile of the batch loop.
+
+    Its third axis keeps the layout of a product on tensor cores from being preferred to that of the features.
+    """
+    return tl.reshape(layer(h, c, inside, weight, bias, IN, DEPTH, PRECISION), [1, h.shape[0], c.shape[0]])

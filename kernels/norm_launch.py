@@ -1,0 +1,78 @@
+"""The normalisation by position by the kernels: one launch for the forward, at most three for the backward."""
+
+import torch
+
+from nerd_fast.kernels import norm_plan
+from nerd_fast.kernels.heads import Call, capability_of
+from nerd_fast.kernels.launch import on_device_of
+from nerd_fast.kernels.layout import destination, empty_logits
+
+
+def forward(x, weights, biases, *, activation, scale, origin, extent, precision):
+    """y (B, C, *spatial) in x's dtype and memory format, from one launch; nothing is validated here.
+
+    x (B, C, *spatial); weights and biases of a calibrator of 2 C outputs; scale None for "extent", else the factor of
+    pixel distances; origin and extent of the window in pixels; precision "ieee", "tf32x3" or "tf32".
+    """
+    y = empty_logits(x, x.shape[1])
+    if y.numel():
+        planned = norm_plan.forward(
+            _describe(x, weights, activation, scale, precision), x.shape, x.stride(), y.stride()
+        )
+        with on_device_of(x):
+            forward_launch(planned, Call(x, None, weights, biases, origin, extent), y).run()
+    return y
+
+
+def backward(grad, x, weights, biases, *, activation, scale, origin, extent, precision, wants):
+    """The wanted gradients in the order x, *weights, *biases, each like what it belongs to.
+
+    grad (B, C, *spatial) may have any strides; the rest is as in `forward`.
+    """
+    owners = (x, *weights, *biases)
+    if not x.numel():
+        return [torch.zeros_like(owner) for owner, want in zip(owners, wants, strict=True) if want]
+    gradients = [torch.empty_like(owner) if want else None for owner, want in zip(owners, wants, strict=True)]
+    slots = [None if g is None else destination(g, is_features=i == 0) for i, g in enumerate(gradients)]
+    description = _describe(x, weights, activation, scale, precision)
+    grad_x_strides = slots[0].stride() if wants[0] else None
+    planned = norm_plan.backward(description, x.shape, x.stride(), grad.stride(), grad_x_strides, tuple(wants))
+    with on_device_of(x):
+        for launch in backward_launches(planned, Call(x, None, weights, biases, origin, extent), grad, slots):
+            launch.run()
+        for gradient, slot in zip(gradients, slots, strict=True):
+            if gradient is not slot:
+                gradient.copy_(slot)
+    return [gradient for gradient in gradients if gradient is not None]
+
+
+def _describe(x, weights, activation, scale, precision):
+    hidden = tuple([weight.shape[0] for weight in weights[:-1]])
+    return norm_plan.describe(x.shape, hidden, activation, scale, precision, capability_of(x.device))
+
+
+def forward_launch(planned, call, y):
+    """The launch that fills y."""
+    x = call.x.contiguous() if planned.x_copied else call.x
+    return planned.apply.on({"y": y, "x": x, **call.calibrator})
+
+
+def backward_launches(planned, call, grad, slots):
+    """The launches that fill the slots: a tensor for each wanted gradient in the order of `backward`, else None."""
+    grad_f = _workspace(grad, planned.grad_f)
+    arguments = {
+        "grad_x": slots[0],
+        "grad_f": grad_f,
+        "grad": grad.contiguous() if planned.grad_copied else grad,
+        "x": call.x.contiguous() if planned.x_copied else call.x,
+        **call.calibrator,
+    }
+    yield planned.apply.on(arguments)
+    if planned.calibrator:
+        rows = _workspace(grad, planned.rows)
+        yield planned.calibrator.on({"rows": rows, "grad_f": grad_f, "apply_rows": None, **call.calibrator})
+        yield planned.reduction.on({"gradients": tuple([slots[place] for place in planned.summed]), "rows": rows})
+
+
+def _workspace(like, shape):
+    return None if shape is None else torch.empty(shape, dtype=torch.float32, device=like.device)
