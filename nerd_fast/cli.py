@@ -3,12 +3,14 @@
 import argparse
 import signal
 import sys
+from contextlib import redirect_stdout
 from dataclasses import asdict, fields
 from importlib import import_module
 from typing import Union, get_args, get_origin, get_type_hints
 
 from nerd_fast import __version__
 from nerd_fast.segmentation.base.errors import Interrupted, NerdFastError, UsageError
+from nerd_fast.segmentation.base.output import PatientOutput
 
 # name: (what it does, its module, whose `run` takes its options; the class of these, None where it has none)
 COMMANDS = {
@@ -47,7 +49,7 @@ COMMANDS = {
     ),
     "nnunet": ("print the folder of nnU-Net trainers, for nnUNet_extTrainer", "nnunet.folder", None),
     "demo": (
-        "synthetic data, three networks, their table and figures",
+        "synthetic data, four networks, their table and figures",
         "segmentation.commands.demo",
         "DemoOptions",
     ),
@@ -60,6 +62,14 @@ def main(arguments=None):
     0 ok, 2 usage, 3 data, 4 checkpoint, 5 not finite, 130 and 143 interrupted by SIGINT and SIGTERM.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    with redirect_stdout(PatientOutput(sys.stdout)) as output:
+        try:
+            return _run(arguments)
+        finally:
+            output.flush()
+
+
+def _run(arguments):
     top = _top_parser().parse_args(arguments)
     _, module, options_class = COMMANDS[top.command]
     try:
@@ -73,6 +83,12 @@ def main(arguments=None):
             raise
         print(f"nerd-fast {top.command}: {error}", file=sys.stderr)
         return error.exit_code
+    except (OSError, MemoryError) as error:  # of this machine, whatever the command was doing
+        if top.debug:
+            raise
+        what = str(error) or "this machine has too little memory for it"
+        print(f"nerd-fast {top.command}: {what}", file=sys.stderr)
+        return UsageError.exit_code
     except ModuleNotFoundError as error:
         if top.debug or (error.name or "").startswith("nerd_fast"):
             raise

@@ -8,7 +8,7 @@ so that `nerd-fast train --help` answers at once.
 # ruff: noqa: RUF009  `option` is dataclasses.field with a help text
 from dataclasses import asdict, dataclass, field, fields
 from math import inf
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from nerd_fast.segmentation.base.errors import UsageError
 
@@ -17,6 +17,8 @@ NOT_PART_OF_A_RUN = ("data", "out", "split", "num_workers", "resume", "override"
 
 
 Head = Literal["conv", "nerdm", "nerdc", "coordconv", "blind"]
+Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
+OLD_PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}  # in checkpoints of earlier versions
 MODELS = {"conv": "U-Net", "nerdc": "NeRDc", "nerdm": "NeRDm", "coordconv": "CoordConv", "blind": "NeRDm-blind"}
 """What tables and pictures call the network with each head."""
 
@@ -112,7 +114,9 @@ class TrainConfig(DataOptions):
     rotate: float = option(0.0, "turn slices at random by up to so many degrees")
     seed: int = option(0, "seed of weights, order, augmentation and a new split")
 
-    precision: str = option("32-true", "32-true, bf16-mixed or 16-mixed")
+    precision: Precision = option(
+        "32-true", "of products: 32-true, bf16-mixed or 16-mixed; weights are kept in float32 always"
+    )
     accelerator: str = option("auto", "cpu, gpu or auto")
     devices: int | str = option("auto", "number of devices")
     num_nodes: int = option(1, "number of machines")
@@ -127,6 +131,10 @@ class TrainConfig(DataOptions):
     def __post_init__(self):
         super().__post_init__()
         self.filters = five_widths(self.filters)
+        self.precision = OLD_PRECISIONS.get(self.precision, self.precision)
+        choices = ", ".join(get_args(Precision))
+        check(self.precision in get_args(Precision), "precision", self.precision, f"one of {choices}")
+        check(self.head in get_args(Head), "head", self.head, f"one of {', '.join(get_args(Head))}")
         positive = ("epochs", "every", "batch_size", "lr", "accumulate_grad_batches", "num_nodes")
         for name in positive:
             check(getattr(self, name) > 0, name, getattr(self, name), "a number above 0")
@@ -158,7 +166,11 @@ class InferenceOptions:
 
     run: str | None = option(None, "folder of a trained run", required=True)
     # The last one by default: the rate has fallen by then, and the best of a few noisy validation volumes comes early.
-    checkpoint: Literal["best", "last"] = option("last", "which checkpoint of the run")
+    checkpoint: Literal["best", "last"] = option(
+        "last",
+        "which checkpoint of the run; best is that of the highest validation Dice, or of the lowest training loss "
+        "where nothing is validated",
+    )
     batch_size: int = option(32, "slices at once; halved where memory runs out")
     flips: bool = option(False, "average over the flipped slices too")
     window: list[int] | None = option(

@@ -5,9 +5,9 @@ Every error takes one string, so that it survives the trip from a data-loading w
 
 
 class NerdFastError(Exception):
-    """Base of the errors below; `exit_code` is what the command line returns for it."""
+    """Base of the errors below; each has the `exit_code` that the command line returns for it."""
 
-    exit_code = 1
+    exit_code: int
 
 
 class UsageError(NerdFastError):

@@ -4,6 +4,7 @@ A second signal ends the process at once, as if nothing had been installed.
 """
 
 import signal
+import threading
 
 import pytorch_lightning as pl
 
@@ -17,9 +18,11 @@ class Signals:
 
     def __init__(self):
         self.received = 0
+        # Python lets no other thread than the main one listen; a run started from one goes on without.
+        self._may_listen = threading.current_thread() is threading.main_thread()
 
     def __enter__(self):
-        self._before = {number: signal.getsignal(number) for number in SIGNALS}
+        self._before = {number: signal.getsignal(number) for number in SIGNALS} if self._may_listen else {}
         return self
 
     def __exit__(self, *_):
@@ -27,7 +30,7 @@ class Signals:
             signal.signal(number, handler)
 
     def listen(self):
-        for number in SIGNALS:
+        for number in SIGNALS if self._may_listen else ():
             signal.signal(number, self._remember)
 
     def _remember(self, number, frame):

@@ -53,6 +53,7 @@ PAPER_NOTE = (
     "The paper states neither the unit of its distances nor how it counts lesions: here distances are between the "
     "surfaces in the whole scan, and a lesion is a component in 3-D, found when one voxel of it is."
 )
+FEW_CASES = 6  # a 95 % interval of a bootstrap misses the mean of normal values in 49 % of samples of 2, in 16 % of 5
 SEED_NOTE = "Mean over seeds of the mean over cases (standard deviation over seeds, n - 1)."
 UNDEFINED_NOTE = "[u/v]: u of v values over cases and seeds were undefined and are in no mean."
 
@@ -135,7 +136,16 @@ def differences_table(title, differences, metrics, *, confidence=0.95):
         for model, found in differences.items()
     ]
     note = f"Mean of the differences within a seed and a case; [{confidence:.0%} interval of a bootstrap over cases]."
-    return Table(title, ("Model", *(metric.heading for metric in metrics)), tuple(rows), (note,))
+    cases = [difference.cases for found in differences.values() for difference in found.values()]
+    notes = (note, *few_cases(min(cases, default=FEW_CASES)))
+    return Table(title, ("Model", *(metric.heading for metric in metrics)), tuple(rows), notes)
+
+
+def few_cases(cases):
+    """A sentence for fewer than `FEW_CASES` cases, else nothing."""
+    if cases < FEW_CASES:
+        found = "1 test case proves" if cases == 1 else f"{cases} test cases prove"
+        yield f"{found} nothing: an interval over so few is far too narrow."
 
 
 def _difference(found, metric):

@@ -15,7 +15,9 @@ class DiagnoseOptions:
     data: str | None = as_in(TrainConfig, "data")
     out: str | None = option(None, "folder of numbers and figures (default: diagnosis in the folder of the first run)")
     layout: str = as_in(TrainConfig, "layout")
-    subset: Literal["train", "val", "test", "all"] = option("test", "which cases of the split of the first run")
+    subset: Literal["train", "val", "test", "all"] | None = option(
+        None, "which cases of the split of the first run (default: test, or all where test has fewer than two)"
+    )
     margin: int = option(32, "pixels cut off each side to see what a nearer border does: a multiple of 16, 0 for no")
     checkpoint: Literal["best", "last"] = as_in(InferenceOptions, "checkpoint")
     batch_size: int = option(8, "slices at once")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -11,9 +12,20 @@ if TYPE_CHECKING:
     from nerd_fast.segmentation.scores.scoring import Evaluation
 
 
+VOXELS = ("dice", "jaccard", "hd_mm", "hd95_mm", "assd_mm", "truth_ml", "predicted_ml")
+LESIONS = ("ldice", "ltpr", "lfpr", "truth_lesions", "predicted_lesions")
+CHALLENGE = ("wmh_hd95_mm", "wmh_avd_percent", "wmh_recall", "wmh_f1")
+
+
 @dataclass
 class EvaluateOptions(InferenceOptions):
-    """Per-case and mean metrics of a run."""
+    """Per-case and mean metrics of a run. Printed are those that matter for the data; the files hold all.
+
+    dice, jaccard: overlap of the voxels. hd_mm, hd95_mm, assd_mm: largest, 95th percentile of, and mean distance of
+    the surfaces. truth_ml, predicted_ml: volumes. Where a scan has several lesions: ltpr, share of the lesions that are
+    found; lfpr, share of the predicted ones that are none; ldice, both at once; truth_lesions, predicted_lesions: how
+    many there are. For data of the WMH challenge, wmh_: its own metrics. docs/metrics.md defines all of them.
+    """
 
     data: str | None = option(None, "folder of the data set", required=True)
     layout: str = option("auto", "how the folder is laid out")
@@ -41,10 +53,23 @@ def evaluate(options: EvaluateOptions) -> Evaluation:
 
 
 def run(options: EvaluateOptions) -> None:
-    """Print the mean of every metric and where the metrics of each case are."""
+    """Print the means that matter for the data, and where all metrics of each case are."""
     evaluation = evaluate(options)
-    for name, entry in evaluation.summary.items():
+    for name in metrics_that_matter(evaluation):
+        entry = evaluation.summary[name]
         undefined = f"  ({entry['undefined']} undefined)" if entry["undefined"] else ""
         spread = f" +- {entry['std']:.4f}" if entry["n"] > 1 else ""
         print(f"{name:24} {entry['mean']:10.4f}{spread}  n {entry['n']}{undefined}")
     print(evaluation.file)
+
+
+def metrics_that_matter(evaluation: Evaluation) -> list[str]:
+    """The metrics to print: of voxels always, of lesions where scans have several, the challenge's for its data."""
+    summary = evaluation.summary
+    shown = []
+    for prefix in [name.removesuffix("dice") for name in summary if re.fullmatch(r"(label\d+_)?dice", name)]:
+        several = summary[f"{prefix}truth_lesions"]["mean"] > 2
+        lesions = LESIONS if several else ()
+        challenge = CHALLENGE if evaluation.header["ignore_values"] else ()
+        shown += [prefix + name for name in (*VOXELS, *lesions, *challenge)]
+    return [*shown, *(["label_voxels_lost"] if summary["label_voxels_lost"]["mean"] else [])]

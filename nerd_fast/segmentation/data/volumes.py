@@ -157,7 +157,7 @@ def read_label(path: str | os.PathLike, values: Sequence[int] = (0, 1), *, max_v
             path,
             found=f"the label values {found} in {count} voxels",
             expected=f"none but {tuple(values)}",
-            remedy="correct the label or declare its values",
+            remedy="correct the label, or declare its values with --label-values",
         )
     count = np.count_nonzero(off > LABEL_ROUNDING)
     allowed = (f"{path}: {count} label voxels up to {off.max():.2g} off a whole number are rounded",) if count else ()

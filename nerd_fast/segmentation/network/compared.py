@@ -1,5 +1,6 @@
 """Several runs side by side: their networks, and cases that all of them can be shown."""
 
+import os
 from argparse import Namespace
 from pathlib import Path
 
@@ -10,7 +11,8 @@ from nerd_fast.segmentation.runs.loading import find_data
 
 def names_of_runs(folders):
     """{name: folder}, the name being that of the folder. Raises UsageError where two are called the same."""
-    names = [Path(folder).resolve().name for folder in folders]
+    # What is no text in a name is escaped, for names are drawn and written into pages.
+    names = [os.fsencode(Path(folder).resolve().name).decode("utf-8", "backslashreplace") for folder in folders]
     if len(set(names)) < len(names):
         raise UsageError(f"--run: expected folders of different names; found {', '.join(names)}")
     return dict(zip(names, folders, strict=True))

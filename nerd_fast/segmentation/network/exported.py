@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import nn
 
 import nerd_fast
@@ -48,7 +48,8 @@ def write_exported(options) -> list[Path]:
     program = export_program(network.eval(), size)
     description = describe(config, data, size)
     with whole_file(folder / WEIGHTS) as temporary:
-        save_file(network.state_dict(), temporary, metadata={CONFIG: description})
+        # Not save_file, whose file only its owner may read.
+        temporary.write_bytes(save(network.state_dict(), metadata={CONFIG: description}))
     with whole_file(folder / CONFIG) as temporary:
         temporary.write_text(description + "\n", encoding="utf-8")
     with whole_file(folder / PROGRAM) as temporary:

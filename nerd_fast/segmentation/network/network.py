@@ -55,6 +55,22 @@ def compile_network(network, size):
     network.compile()
 
 
+def check_normalised(config, size, slices):
+    """Raise UsageError where the deepest level has one number to normalise: it would be 0 whatever the image.
+
+    `slices` is the size of the smallest batch; the normalisation over a batch takes all of it.
+    """
+    height, width = (length // 16 for length in size)
+    shared = {"batch": slices, "instance": 1, "group": slices * config.filters[-1] // min(8, config.filters[0])}
+    if height * width * shared[config.normalisation] == 1:
+        of = "one slice" if config.normalisation == "instance" else "a last batch of one slice"
+        raise UsageError(
+            f"--size: found {size[0]} {size[1]} with --normalisation {config.normalisation} and {of}, which leaves one "
+            "number to normalise at the deepest level; expected 32 or more. Choose a larger --size, another "
+            "--batch-size, or --normalisation group"
+        )
+
+
 def outputs(classes):
     """How many logits tell so many classes from the background: 1 through a sigmoid, otherwise a softmax."""
     return 1 if classes == 1 else classes + 1

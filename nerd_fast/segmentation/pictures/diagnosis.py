@@ -7,6 +7,7 @@ spread over the image) and, for NeRD heads, `calibration_<run>.png` (1/sigma(v),
 
 import json
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -53,13 +54,12 @@ def diagnose_runs(options) -> tuple[dict[str, Diagnosis], Table, Path]:
     folder = Path(options.out or Path(options.run[0]) / "diagnosis")
     _check_folder(folder, runs)
     _check_margin(options.margin, data.size)
-    names = [name for part in data.split.values() for name in part]
-    names = names if options.subset == "all" else data.split[options.subset]
-    cases = cases_of_run(options.data, options.layout, data, names)
+    subset = options.subset or ("test" if len(data.split["test"]) > 1 else "all")
+    names = chain(*data.split.values()) if subset == "all" else data.split[subset]
+    cases = cases_of_run(options.data, options.layout, data, list(names))
     if len(cases) < 2:
         raise UsageError(
-            f"--subset {options.subset}: {len(cases)} cases; the shift is cross-validated over 2 or more. "
-            "Choose --subset all"
+            f"--subset {subset}: {len(cases)} cases; the shift is cross-validated over 2 or more. Choose --subset all"
         )
     found = {name: diagnose(network, cases, data, options) for name, network in networks.items()}
     table = shift_table(found, len(cases))

@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 
-from nerd_fast.segmentation.base.tables import DICE, JACCARD, LDICE, LFPR, LTPR, Metric, differences_table
+from nerd_fast.segmentation.base.tables import DICE, JACCARD, LDICE, LFPR, LTPR, Metric, differences_table, few_cases
 from nerd_fast.segmentation.pictures.page import note_html, table_html
 from nerd_fast.segmentation.scores.statistics import compare
 
@@ -59,7 +59,8 @@ def difference_table(documents, prefix):
     }
     table = differences_table("", found, metrics)
     return table_html(("Run", *table.headings[1:]), table.rows) + note_html(
-        f"Over {len(cases)} cases: mean of the differences within a case, [95% interval of a bootstrap over cases]."
+        f"Over {len(cases)} cases: mean of the differences within a case, [95% interval of a bootstrap over cases]. "
+        + "".join(few_cases(len(cases)))
     )
 
 

@@ -49,6 +49,7 @@ def evaluate_run(options) -> Evaluation:
         "score_in_crop": options.score_in_crop,
         "connectivity": options.connectivity,
         "label_2": options.label_2,
+        "ignore_values": data.ignore_values,
         "nonfinite": data.nonfinite,
         "allow_geometry_mismatch": data.allow_geometry_mismatch,
     }

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from nerd_fast.segmentation.base.errors import CheckpointError, DataError, Interrupted, NonFiniteError
+from nerd_fast.segmentation.base.errors import CheckpointError, DataError, Interrupted, NonFiniteError, UsageError
 from nerd_fast.segmentation.data.slices import common_axis, first_grids, largest_size
 from nerd_fast.segmentation.data.verify import verify_dataset
 from nerd_fast.segmentation.network.trained import device_of
@@ -30,7 +30,7 @@ def carry_out(options) -> int:
     """Do what is missing of the study, and write its tables after every run.
 
     A run that diverges, whose checkpoint is damaged or that runs out of memory is noted and left; the others go on. The
-    exit code is then 5, 4 or 1 instead of 0.
+    exit code is then 5, 4 or 2 instead of 0.
 
     Raises UsageError and DataError before anything is trained: for options that cannot be, for data that do not fit the
     protocol, and for a folder that holds another study or runs of other options.
@@ -134,7 +134,7 @@ def _finish(planned, states, options, description):
             train_run(planned.training)
         evaluate_run(planned.evaluation)
     except (NonFiniteError, CheckpointError, torch.OutOfMemoryError) as error:
-        code = getattr(error, "exit_code", 1)
+        code = getattr(error, "exit_code", UsageError.exit_code)
         note_failure(planned, error)
         print(f"{planned.folder}: {error}", flush=True)
     except (Interrupted, KeyboardInterrupt):

@@ -4,7 +4,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from nerd_fast.segmentation.base.config import TrainConfig, as_in, option, require
+from nerd_fast.segmentation.base.config import Precision, TrainConfig, as_in, option, require
 from nerd_fast.segmentation.commands.evaluate import EvaluateOptions
 
 
@@ -73,7 +73,7 @@ class ReproduceOptions:
     score_in_crop: bool = as_in(EvaluateOptions, "score_in_crop")
 
     accelerator: str = as_in(TrainConfig, "accelerator")
-    precision: str = as_in(TrainConfig, "precision")
+    precision: Precision = as_in(TrainConfig, "precision")
     compile: bool = as_in(TrainConfig, "compile")
     data_on_device: bool = as_in(TrainConfig, "data_on_device")
     num_workers: int = as_in(TrainConfig, "num_workers")

@@ -99,9 +99,10 @@ def peak_memory_mib(device):
 
 def _say(row, epochs, is_best):
     dice = "" if row["val_dice"] is None else f"  val Dice {row['val_dice']:.4f}"
+    best = "  lowest loss so far" if row["val_dice"] is None else "  highest val Dice so far"
     print(
         f"epoch {row['epoch']:3}/{epochs}  loss {row['train_loss']:.4f}{dice}  lr {row['lr']:.2e}  "
         f"{row['seconds']:.1f} s  {row['images_per_s']:.1f} images/s  {row['peak_memory_mib']:.0f} MiB"
-        f"{'  best' if is_best else ''}",
+        f"{best if is_best else ''}",
         flush=True,
     )

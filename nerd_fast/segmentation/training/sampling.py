@@ -23,6 +23,11 @@ def step_seed(seed, epoch, step):
     return int(generator(STEP, seed, epoch, step).integers(2**63))
 
 
+def last_batch(slices: int, batch_size: int, replicas: int = 1) -> int:
+    """How many slices the last batch of an epoch of `EpochBatches` has on each device."""
+    return math.ceil((slices % (batch_size * replicas) or batch_size * replicas) / replicas)
+
+
 class EpochBatches(Sampler):
     """Yields (epoch, slice numbers) for each batch of an epoch, the share of one of several devices.
 

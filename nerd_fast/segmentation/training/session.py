@@ -10,12 +10,13 @@ import torch
 from nerd_fast.segmentation.base.config import TrainConfig
 from nerd_fast.segmentation.base.errors import DataError, UsageError
 from nerd_fast.segmentation.base.signals import Signals
-from nerd_fast.segmentation.network.network import build_network, compile_network
+from nerd_fast.segmentation.network.network import build_network, check_normalised, compile_network
 from nerd_fast.segmentation.runs.checkpoints import load_weights, read_checkpoint
 from nerd_fast.segmentation.runs.loading import RunData, load_training
 from nerd_fast.segmentation.runs.runs import LAST, config_of, environment, open_run
 from nerd_fast.segmentation.training.processes import none_alone
 from nerd_fast.segmentation.training.recording import Recorder
+from nerd_fast.segmentation.training.sampling import last_batch
 from nerd_fast.segmentation.training.training import Segmenter, Slices, fit, make_trainer
 
 
@@ -40,15 +41,15 @@ def train_run(config: TrainConfig) -> TrainedRun:
             if trainer.is_global_zero:  # it holds the lock for all
                 stack.enter_context(open_run(folder, config.resume))
             checkpoint = folder / LAST if config.resume and (folder / LAST).exists() else None
-            segmenter, slices = _prepare(config, checkpoint, trainer.is_global_zero)
+            segmenter, slices = _prepare(config, checkpoint, trainer)
         stack.enter_context(signals)
         fit(trainer, segmenter, slices, checkpoint)
         recorder = next(each for each in trainer.callbacks if isinstance(each, Recorder))
         return TrainedRun(folder, recorder.rows)
 
 
-def _prepare(config, checkpoint, is_first):
-    """What is trained, and on what; `is_first` says so."""
+def _prepare(config, checkpoint, trainer):
+    """What is trained, and on what; the first process says so."""
     data, train_cases, val_cases = load_training(config)
     torch.manual_seed(config.seed)
     network = build_network(config, len(data.channels), data.classes)
@@ -56,7 +57,9 @@ def _prepare(config, checkpoint, is_first):
         _check_resume(config, data, network, checkpoint)
     if config.compile:
         compile_network(network, data.size)
-    if is_first:
+    slices = sum(len(case.images[:: config.every]) for case in train_cases)
+    check_normalised(config, data.size, last_batch(slices, config.batch_size, trainer.world_size))
+    if trainer.is_global_zero:
         _say_what_is_trained(config, data, network, train_cases, val_cases)
     identity = {"config": asdict(config), "data": asdict(data), "environment": environment(config.accelerator)}
     return Segmenter(network, config, data.classes, identity), Slices(train_cases, val_cases, config)

@@ -45,11 +45,23 @@ def test_other_filters_are_refused(filters):
         ("distance_scale", float("nan")),
         ("seed", 2**63),
         ("gradient_clip_val", 0.0),
+        ("precision", "bf16-true"),
+        ("precision", "64-true"),
+        ("precision", "16-true"),
+        ("head", "linear"),
     ],
 )
 def test_an_impossible_option_is_named(name, value):
     with pytest.raises(UsageError, match=f"--{name.replace('_', '-')}: expected"):
         TrainConfig(**{name: value})
+
+
+def test_precisions_of_earlier_checkpoints_have_the_names_of_today():
+    assert [TrainConfig(precision=old).precision for old in ("32", "bf16", "16")] == [
+        "32-true",
+        "bf16-mixed",
+        "16-mixed",
+    ]
 
 
 def test_slices_on_the_device_need_no_workers():

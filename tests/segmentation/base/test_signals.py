@@ -2,6 +2,7 @@
 
 import os
 import signal
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -16,6 +17,16 @@ def restored():
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
+
+
+def test_a_thread_that_may_not_listen_goes_on_without():
+    def enter():
+        with Signals() as signals:
+            signals.listen()
+            return signals.received
+
+    with ThreadPoolExecutor(1) as threads:
+        assert threads.submit(enter).result() == 0
 
 
 @pytest.mark.parametrize("number", SIGNALS)

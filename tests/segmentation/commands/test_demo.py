@@ -1,4 +1,4 @@
-"""The demo leaves a table of three networks and pictures of what they do, and can be run again."""
+"""The demo leaves a table of four networks and pictures of what they do, and can be run again."""
 
 import matplotlib.image
 import pytest
@@ -13,9 +13,10 @@ def test_demo_leaves_a_table_and_pictures_and_continues_where_it_was(tmp_path, m
     demo.run(options)
     table = (tmp_path / "demo" / "table.md").read_text()
     printed = capsys.readouterr().out
-    for model in ("U-Net", "U-Net + NeRDm", "U-Net + NeRDc"):
+    for model in ("U-Net", "U-Net + NeRDm", "U-Net + NeRDc", "U-Net + blind NeRDm"):
         assert f"| {model} |" in table
         assert f"\n{model} " in printed
+    assert "proves nothing about the heads" in table
     pictures = {path.name for path in (tmp_path / "demo").glob("*.png")}
     assert pictures == {"curves.png", "overlay_case03.png", "calibration_nerdm.png", "calibration_nerdc.png"}
     for picture in pictures:

@@ -116,3 +116,10 @@ def test_other_data_than_those_of_the_run_are_a_data_error(tiny_runs, tmp_path):
     code, _, message = command("diagnose", "--run", tiny_runs.conv, *words)
     assert code == 3
     assert "no case case01, case02, case03, case04; expected the data that the run was trained on" in message
+
+
+def test_a_test_set_of_one_case_is_filled_up_with_the_others(tiny_runs, tmp_path):
+    words = ("--run", tiny_runs.conv, "--data", tiny_runs.data, "--out", tmp_path, "--margin", "0")
+    code, printed, message = command("diagnose", *words)
+    assert code == 0, message
+    assert "cross-validated over 4 cases" in printed

@@ -138,3 +138,8 @@ def test_foreign_safetensors_are_a_checkpoint_error(tmp_path):
     save_file({"weight": torch.zeros(1)}, tmp_path / "model.safetensors")
     with pytest.raises(CheckpointError, match="cannot be read as an exported network"):
         load_network(tmp_path / "model.safetensors")
+
+
+def test_the_weights_may_be_read_by_whoever_may_read_their_neighbours(exported):
+    modes = {path.name: path.stat().st_mode for path in exported["conv"].iterdir()}
+    assert len(set(modes.values())) == 1, modes

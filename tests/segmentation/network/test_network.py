@@ -7,7 +7,7 @@ from nerd_fast import NeRDc, NeRDm
 from nerd_fast.segmentation.base.config import TrainConfig
 from nerd_fast.segmentation.base.errors import UsageError
 from nerd_fast.segmentation.network.controls import BlindNeRDm
-from nerd_fast.segmentation.network.network import build_network, compile_network
+from nerd_fast.segmentation.network.network import build_network, check_normalised, compile_network
 
 
 def network(head, classes=1, **options):
@@ -50,6 +50,18 @@ def test_normalisations_train(normalisation):
 def test_the_calibrator_takes_the_options_of_the_configuration():
     head = network("nerdm", hidden_channels=[8, 16, 8], distance_scale=0.01).final_conv
     assert (head.hidden_channels, head.distance_scale) == ((8, 16, 8), 0.01)
+
+
+@pytest.mark.parametrize(("normalisation", "slices"), [("batch", 1), ("instance", 4), ("group", 1)])
+def test_one_number_to_normalise_is_refused_before_it_is_met(normalisation, slices):
+    options = {"normalisation": normalisation, "filters": [8, 8, 8, 8, 8]}
+    config, images = TrainConfig(**options), torch.rand(slices, 2, 16, 16)
+    with pytest.raises(ValueError, match="Expected more than 1"):
+        network("conv", **options).train()(images)
+    with pytest.raises(UsageError, match=f"--size: found 16 16 with --normalisation {normalisation}"):
+        check_normalised(config, (16, 16), slices)
+    check_normalised(config, (32, 16), slices)
+    network("conv", **options).train()(torch.rand(slices, 2, 32, 16))
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
-from nerd_fast.segmentation.training.sampling import EpochBatches, TrainingSlices, augment, step_seed
+from nerd_fast.segmentation.training.sampling import EpochBatches, TrainingSlices, augment, last_batch, step_seed
 
 ZERO = torch.zeros(1, 1)
 COUNTS = {"slices": st.integers(1, 40), "batch_size": st.integers(1, 9), "replicas": st.integers(1, 4)}
@@ -123,3 +123,9 @@ def test_a_turned_label_keeps_its_values():
 def test_step_seeds_differ_between_steps_and_repeat():
     assert step_seed(0, 1, 2) == step_seed(0, 1, 2)
     assert len({step_seed(seed, epoch, step) for seed in range(3) for epoch in range(3) for step in range(3)}) == 27
+
+
+@pytest.mark.parametrize(("slices", "batch", "replicas"), [(12, 5, 1), (12, 4, 1), (11, 2, 2), (9, 2, 2), (3, 8, 2)])
+def test_the_last_batch_is_as_large_as_said(slices, batch, replicas):
+    *_, (_, numbers) = EpochBatches(slices, batch, seed=0, replicas=replicas)
+    assert len(numbers) == last_batch(slices, batch, replicas)

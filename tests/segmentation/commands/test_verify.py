@@ -1,0 +1,52 @@
+"""verify says "ready" only of data that train takes."""
+
+import json
+import shutil
+
+from tests.segmentation.runs_for_tests import arguments, command
+
+
+def neither(copy, tmp_path, *words, says):
+    """Both commands refuse the data, and verify says why."""
+    code, printed, message = command("verify", "--data", copy, *words)
+    assert code == 3, message
+    assert says in printed
+    assert "not to be trained on" in printed
+    assert command(*arguments(copy, tmp_path / "run"), *words)[0] in (2, 3)
+
+
+def test_data_that_train_takes_are_ready(data):
+    code, printed, _ = command("verify", "--data", data)
+    assert code == 0
+    assert printed.rstrip().endswith("ready")
+
+
+def test_data_without_labels_are_not_ready(copy, tmp_path):
+    for label in copy.glob("*/lesion.nii.gz"):
+        label.unlink()
+    neither(copy, tmp_path, says="no label")
+
+
+def test_a_training_case_without_its_label_is_not_ready(copy, tmp_path):
+    (copy / "case02" / "lesion.nii.gz").unlink()
+    neither(copy, tmp_path, says="no label of case02")
+
+
+def test_a_split_without_training_cases_is_not_ready(copy, tmp_path):
+    split = {"train": [], "val": ["case01"], "test": ["case02", "case03", "case04"]}
+    (copy / "split.json").write_text(json.dumps(split))
+    neither(copy, tmp_path, says="no training case")
+
+
+def test_too_few_cases_to_split_are_not_ready(copy, tmp_path):
+    (copy / "split.json").unlink()
+    for number in (2, 3, 4):
+        shutil.rmtree(copy / f"case0{number}")
+    neither(copy, tmp_path, says="case")
+
+
+def test_a_value_that_is_not_declared_names_the_option(copy):
+    label = "--label-values"
+    code, printed, _ = command("verify", "--data", copy, label, "0", "2")
+    assert code == 3
+    assert f"declare its values with {label}" in printed
