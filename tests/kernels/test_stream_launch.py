@@ -1,4 +1,4 @@
-"""How the kernels of a position map are called: how often, in how many shares of the batch, with what memory."""
+"""How the kernels of position maps and of the normalisation are called: how often, in how many shares of the batch."""
 
 import itertools
 
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.interpreter
 
 
 @pytest.fixture
-def launches(monkeypatch):
+def stream_launches(monkeypatch):
     counted = []
     run = launch.Launch.run
 
@@ -31,45 +31,59 @@ def tensors(batch=9, channels=16, classes=2, spatial=(4, 8), layout=torch.contig
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-def test_a_forward_is_one_launch_and_a_backward_at_most_two(layout, launches, device):
+def test_a_map_is_one_launch_forward_and_at_most_two_backward(layout, stream_launches, device):
     grad, *operands = tensors(layout=layout, device=device)
     kernels.position_map_forward(*operands)
-    assert len(launches) == 1
+    assert len(stream_launches) == 1
     kernels.position_map_backward(grad, *operands, wants=[True, False, False])
-    assert len(launches) == 2
+    assert len(stream_launches) == 2
     kernels.position_map_backward(grad, *operands, wants=[True, True, True])
-    assert [step.kernel.__name__ for step in launches[2:]] == ["map_backward", "sum_rows"]
+    assert [step.kernel.__name__ for step in stream_launches[2:]] == ["map_backward", "sum_rows"]
 
 
-def test_an_empty_batch_launches_nothing(launches, device):
+def test_a_map_of_an_empty_batch_launches_nothing(stream_launches, device):
     grad, *operands = tensors(batch=0, device=device)
     assert kernels.position_map_forward(*operands).shape == grad.shape
     gradients = kernels.position_map_backward(grad, *operands, wants=[True, True, True])
-    assert not launches
+    assert not stream_launches
     assert not any(gradient.count_nonzero() for gradient in gradients)
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-def test_one_share_of_the_batch_gives_what_several_give_and_needs_no_workspace(layout, launches, monkeypatch, device):
+def test_one_share_of_a_batch_gives_what_several_give_in_one_launch(layout, stream_launches, monkeypatch, device):
     grad, *operands = tensors(batch=11, layout=layout, device=device)
     logits = kernels.position_map_forward(*operands)
     shared = kernels.position_map_backward(grad, *operands, wants=[True, True, True])
-    assert all(step.arguments["shares"] > 1 for step in launches[:2])
+    assert all(step.arguments["shares"] > 1 for step in stream_launches[:2])
     monkeypatch.setattr(map_tiling, "shares", lambda *_: 1)
-    launches.clear()
+    stream_launches.clear()
     assert torch.equal(kernels.position_map_forward(*operands), logits)
     whole = kernels.position_map_backward(grad, *operands, wants=[True, True, True])
-    assert [step.kernel.__name__ for step in launches] == ["map_forward", "map_backward"]
+    assert [step.kernel.__name__ for step in stream_launches] == ["map_forward", "map_backward"]
     for one, several in zip(whole, shared, strict=True):
         torch.testing.assert_close(one, several)
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-def test_features_in_both_memory_formats_are_not_copied(layout, launches, device):
+def test_a_map_copies_features_in_neither_memory_format(layout, stream_launches, device):
     _, x, weight, beta = tensors(layout=layout, device=device)
     kernels.position_map_forward(x, weight, beta)
-    assert launches[0].arguments["x"].data_ptr() == x.data_ptr()
+    assert stream_launches[0].arguments["x"].data_ptr() == x.data_ptr()
     assert map_launch.adjacency(x) == ("positions" if layout is torch.contiguous_format else "channels")
+
+
+def test_a_normalisation_is_one_launch_forward_and_at_most_three_backward(stream_launches, device):
+    x, grad = torch.randn(2, 2, 16, 3, 4, device=device)
+    weights, biases = [torch.randn(8, 4), torch.randn(32, 8)], [torch.randn(8), torch.randn(32)]
+    weights, biases = ([tensor.to(device) for tensor in tensors] for tensors in (weights, biases))
+    options = {"activation": "relu", "scale": None, "origin": (0, 0), "extent": (3, 4), "precision": "ieee"}
+    kernels.normalisation_forward(x, weights, biases, **options)
+    assert len(stream_launches) == 1
+    kernels.normalisation_backward(grad, x, weights, biases, **options, wants=[True] + [False] * 4)
+    assert len(stream_launches) == 2
+    kernels.normalisation_backward(grad, x, weights, biases, **options, wants=[True] * 5)
+    names = [step.kernel.__name__ for step in stream_launches[2:]]
+    assert names == ["norm_backward", "calibrator_backward", "sum_rows"]
 
 
 def test_large_images_take_one_share_and_small_ones_many():
