@@ -11,6 +11,9 @@ import torch
 # 14 x 16 x 35,840 float32: all positions at once 1.0 ms, blocks a quarter of that 1.3 ms, an eighth 2.0 ms.
 _BLOCK_ELEMENTS = 1 << 19
 
+# Positions whose features of a half type are widened at once, 8 MiB for a batch of 16 with 32 channels.
+_BLOCK_POSITIONS = 4096
+
 
 def forward(x, weight, beta, out):
     """Fills the logits `out` (B, K, N); they accumulate in weight's dtype, whatever x is."""
@@ -62,12 +65,21 @@ def channels_innermost(x):
 
 
 def _forward_channels_innermost(x, weight, beta, out):
-    product = torch.empty_like(weight[0])
-    for image in range(x.shape[0]):
-        for label in range(weight.shape[0]):
-            torch.mul(x[image], weight[label], out=product)
-            logits = product.sum(0)
-            out[image, label] = logits if beta is None else logits.add_(beta[label])
+    """One class: a product per image, and its sum over the channels as a matrix times ones, which BLAS reads once.
+    Several: a small product of matrices per position, so that W is read once for the batch and not once per image.
+    """
+    if weight.shape[0] == 1:
+        product, ones = torch.empty_like(weight[0]), weight.new_ones(weight.shape[1])
+        for image in range(x.shape[0]):
+            torch.mul(x[image], weight[0], out=product)
+            logits = torch.mv(product.T, ones)
+            out[image, 0] = logits if beta is None else logits.add_(beta[0])
+        return
+    for start in range(0, x.shape[2], _BLOCK_POSITIONS):
+        at = slice(start, start + _BLOCK_POSITIONS)
+        features, maps = x[:, :, at].permute(2, 0, 1), weight[:, :, at].permute(2, 1, 0)
+        logits = torch.bmm(features.to(weight.dtype), maps)  # (positions, B, K)
+        out[:, :, at] = (logits if beta is None else logits.add_(beta[:, at].T[:, None])).permute(1, 2, 0)
 
 
 def _features_gradient(grad, weight, out):
