@@ -151,7 +151,9 @@ def apply_position_map(
     x (B, C, *spatial), weight (K, C, *spatial), beta (K, *spatial) or None. Returns logits (B, K, *spatial) in x's
     dtype and memory format, accumulated in float32 at least. Differentiable once in every tensor. A weight in x's
     memory format, `weight.to(memory_format=torch.channels_last)` for x in channels_last, is not laid out anew in each
-    call. `backend`: "auto", "torch" or "triton". Raises ValueError or TypeError, before any launch, for arguments that do not fit one another.
+    call. `backend`: "auto", "torch" or "triton".
+
+    Raises ValueError or TypeError, before any launch, for arguments that do not fit one another.
     """
     arguments.check_map_backend(backend)
     if weight.dim() not in (4, 5):
