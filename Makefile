@@ -7,6 +7,7 @@ STAMP  := $(VENV)/.installed
 # which is made for CUDA builds of torch, and pytorch-lightning cannot be imported where it does not fit.
 NETWORKS       := $(VENV)-networks
 NETWORKS_STAMP := $(NETWORKS)/.installed
+TRIED          := tests/surgery tests/nnunet tests/examples
 PURELIB        := -c 'import sysconfig; print(sysconfig.get_path("purelib"))'
 
 .PHONY: test networks networks-table demo docs-check gpu clean
@@ -29,10 +30,10 @@ test: $(STAMP) $(NETWORKS_STAMP)
 	TRITON_INTERPRET=1 $(BIN)/python -m pytest -q -m interpreter
 	NERD_FAST_LAUNCH=1 $(BIN)/python -m pytest -q -m launch
 	$(BIN)/python -m pytest -q -m "not interpreter and not launch and not networks"
-	$(NETWORKS)/bin/python -m pytest -q -m networks tests/surgery
+	$(NETWORKS)/bin/python -m pytest -q -m networks $(TRIED)
 
 networks: $(NETWORKS_STAMP)
-	$(NETWORKS)/bin/python -m pytest -q -m networks tests/surgery
+	$(NETWORKS)/bin/python -m pytest -q -m networks $(TRIED)
 
 networks-table: $(NETWORKS_STAMP)
 	$(NETWORKS)/bin/python -m tests.surgery.table

@@ -11,12 +11,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
-NEEDS = {
-    "own_loop_with_amp.py": (),
-    "lightning_module.py": ("pytorch_lightning", "monai"),
-    "smp_unet.py": ("segmentation_models_pytorch",),
-    "hf_segformer.py": ("transformers",),
-}
+NEEDS = {"own_loop_with_amp.py": (), "lightning_module.py": ("pytorch_lightning", "monai")}
+OF_NETWORKS = {"smp_unet.py": "segmentation_models_pytorch", "hf_segformer.py": "transformers"}
 
 
 def run(*command):
@@ -40,6 +36,14 @@ def skip_without(*packages):
 def test_an_example_runs_and_trains(name):
     skip_without(*NEEDS[name])
     assert re.search(r"loss \d+\.\d+", run(EXAMPLES / name))
+
+
+@pytest.mark.networks
+@pytest.mark.slow
+@pytest.mark.parametrize("name", OF_NETWORKS)
+def test_an_example_with_a_network_of_another_library_runs_and_trains(name):
+    skip_without(OF_NETWORKS[name])
+    assert re.search(r"loss \d+\.\d+", run("-m", "tests.torchvision_operators", EXAMPLES / name))
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ import torch
 from nerd_fast import NeRDc, NeRDm
 from nerd_fast.nnunet import NeRDcMixin, NeRDmMixin, NoMirroringMixin
 
+pytestmark = pytest.mark.networks
 unet = pytest.importorskip("dynamic_network_architectures.architectures.unet")
 HEADS = {"nerdm": (NeRDmMixin, NeRDm), "nerdc": (NeRDcMixin, NeRDc)}
 

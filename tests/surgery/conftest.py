@@ -1,3 +1,3 @@
-from tests.surgery.torchvision_operators import declare_torchvision_operators
+from tests.torchvision_operators import declare_torchvision_operators
 
 declare_torchvision_operators()  # before any library imports torchvision

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from nerd_fast import NeRDm, NeRDNorm
 from tests.surgery.networks import LIBRARIES, NETWORKS, Network
-from tests.surgery.torchvision_operators import declare_torchvision_operators
 from tests.surgery.trials import Tried, tried
+from tests.torchvision_operators import declare_torchvision_operators
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "networks.md"
 

@@ -2,9 +2,13 @@
 
 PyPI's torchvision is compiled for CUDA builds of torch. Beside a CPU build its operators do not load, and the import
 fails where it describes two of them. No segmentation network uses them: that they have a name is enough to import it.
+
+`python -m tests.torchvision_operators FILE` runs a file with them.
 """
 
 import importlib.util
+import runpy
+import sys
 
 import torch
 
@@ -18,3 +22,8 @@ def declare_torchvision_operators() -> None:
     except RuntimeError:
         for name in ("nms", "qnms"):
             torch.library.define(f"torchvision::{name}", "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+
+
+if __name__ == "__main__":
+    declare_torchvision_operators()
+    runpy.run_path(sys.argv[1], run_name="__main__")
