@@ -19,23 +19,30 @@ class NormedConv(nn.Module):
     State dict: that of the convolution and `norm.calibrator.0.weight`, ... The state dict of the convolution alone
     loads too, strictly: the norm is the identity then.
 
-    `forward(x, *arguments, origin=None, extent=None)`: the convolution of the normalised x. `arguments` are those of
-    the convolution; `origin` and `extent` say that x is the window at `origin` of an image of size `extent`, in
-    pixels of x.
+    `forward(input, *arguments, origin=None, extent=None)`: the convolution of the normalised input. `arguments` are
+    those of the convolution; `origin` and `extent` say that the input is the window at `origin` of an image of size
+    `extent`, in pixels of the input.
     """
 
     norm: NeRDNorm
 
-    def forward(self, x: Tensor, *arguments: Any, origin: Any = None, extent: Any = None, **others: Any) -> Tensor:
-        return super().forward(self.norm(x, origin=origin, extent=extent), *arguments, **others)
+    def forward(self, input: Tensor, *arguments: Any, origin: Any = None, extent: Any = None, **others: Any) -> Tensor:
+        return super().forward(self.norm(input, origin=origin, extent=extent), *arguments, **others)
 
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *arguments: Any) -> None:
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, local_metadata: dict[str, Any], *arguments: Any
+    ) -> None:
         own = f"{prefix}norm."
         if f"{prefix}weight" in state_dict and not any(key.startswith(own) for key in state_dict):
-            start = self._identity(state_dict[f"{prefix}weight"])
+            weight = state_dict[f"{prefix}weight"]
+            start = self._identity(weight)
+            if local_metadata.get(
+                "assign_to_params_buffers"
+            ):  # its values will be the parameters: of the weight's dtype
+                start = start.to(weight)
             # PyTorch hands in a copy of the user's dictionary, and fills the norm from it afterwards
             state_dict.update({f"{own}{name}": parameter for name, parameter in start.state_dict().items()})
-        super()._load_from_state_dict(state_dict, prefix, *arguments)
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, *arguments)
 
     def _identity(self, weight: Tensor) -> NeRDNorm:
         """The norm, yielding a = 1 and b = 0; hidden layers keep their values, those that have none are drawn."""

@@ -91,6 +91,23 @@ def test_a_placed_network_hands_each_norm_the_window_on_its_own_grid():
     torch.testing.assert_close(found, up(down(x), origin=(2, 0), extent=(8, 4)))
 
 
+def test_a_parametrization_may_follow_and_the_input_be_named():
+    _, normed, x = with_norm("3x3")
+    moved(normed.norm)
+    before = normed(x)
+    torch.testing.assert_close(nn.utils.parametrizations.weight_norm(normed)(input=x), before)
+    refused(nn.Sequential(normed), "a NeRDNorm is in front of it already", path="0")
+
+
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
+def test_a_trace_and_an_exported_program_compute_the_same():
+    _, normed, x = with_norm("transposed")
+    moved(normed.norm)
+    expected = normed(x)
+    torch.testing.assert_close(torch.jit.trace(normed, x)(x), expected)
+    torch.testing.assert_close(torch.export.export(normed, (x,)).module()(x), expected)
+
+
 def test_the_output_size_of_a_transposed_convolution_reaches_it():
     conv, normed, x = with_norm("transposed, 3-D")
     torch.testing.assert_close(normed(x, output_size=(17, 16, 16)), conv(x, output_size=(17, 16, 16)))
@@ -129,9 +146,10 @@ def test_a_checkpoint_from_before_the_swap_loads_strictly_and_the_norm_is_the_id
 def test_a_checkpoint_from_before_the_swap_loads_into_a_network_on_the_meta_device():
     with torch.device("meta"):
         model = replace_head(small_unet(nn.Conv2d(4, 2, 3)), NeRDNorm, path="3")
-    plain, x = small_unet(nn.Conv2d(4, 2, 3)), torch.randn(2, 1, 8, 8)
+    plain, x = small_unet(nn.Conv2d(4, 2, 3)).double(), torch.randn(2, 1, 8, 8, dtype=torch.float64)
     model.load_state_dict(plain.state_dict(), assign=True)
     torch.testing.assert_close(model.eval()(x), plain.eval()(x))
+    assert {p.dtype for p in model[3].norm.parameters()} == {torch.float64}
 
 
 def test_a_checkpoint_that_has_part_of_a_norm_is_refused():
