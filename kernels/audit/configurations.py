@@ -43,10 +43,7 @@ class Configuration:
 
     @property
     def access(self):
-        """The bytes of the widest access that the layout of the features allows."""
-        item = getattr(torch, self.dtype).itemsize
-        along = {"contiguous": torch.Size(self.spatial).numel(), "channels_last": self.in_channels}.get(self.layout, 1)
-        return item if along % 16 else (16 if item == 4 else 8)
+        return widest_access(self)
 
 
 @dataclass(frozen=True)
@@ -110,7 +107,7 @@ def corners():
 def launches(configuration, architecture):
     """The Launches of a forward and then of a backward that wants every gradient, on tensors without memory."""
     spatial, c, k = configuration.spatial, configuration.in_channels, configuration.out_channels
-    x = _features(configuration)
+    x = features(configuration)
     widths = (2 * len(spatial), *configuration.hidden_channels, (2 if configuration.modulates else k) * c)
     weights = [torch.empty(o, i, device="meta") for i, o in itertools.pairwise(widths)]
     biases = [torch.empty(o, device="meta") for o in widths[1:]]
@@ -128,7 +125,7 @@ def launches(configuration, architecture):
         divmod(architecture, 10),
     )
     logits = layout.empty_logits(x, k)
-    grad = _features(replace(configuration, in_channels=k))
+    grad = features(replace(configuration, in_channels=k))
     slots = [torch.empty_like(x), classifier, bias, *weights, *biases]
     call = heads.Call(x, classifier, weights, biases, (0,) * len(spatial), spatial)
     forward = plan.plan_forward(head, x.shape, x.stride(), logits.stride())
@@ -137,7 +134,8 @@ def launches(configuration, architecture):
     return [heads.forward_launch(forward, call, logits, bias), *heads.backward_launches(backward, call, grad, slots)]
 
 
-def _features(configuration):
+def features(configuration):
+    """The features of a configuration, without memory."""
     batch, c, spatial = BATCH, configuration.in_channels, configuration.spatial
     options = {"dtype": getattr(torch, configuration.dtype), "device": "meta"}
     if configuration.layout == "strided":
@@ -146,6 +144,13 @@ def _features(configuration):
     last = torch.channels_last if len(spatial) == 2 else torch.channels_last_3d
     memory_format = last if configuration.layout == "channels_last" else torch.contiguous_format
     return torch.empty((batch, c, *spatial), memory_format=memory_format, **options)
+
+
+def widest_access(configuration):
+    """The bytes of the widest access that the layout of the features allows."""
+    item, positions = getattr(torch, configuration.dtype).itemsize, torch.Size(configuration.spatial).numel()
+    neighbours = {"contiguous": positions, "channels_last": configuration.in_channels}.get(configuration.layout, 1)
+    return item if neighbours % 16 else (16 if item == 4 else 8)
 
 
 def budget(configuration, step):

@@ -18,8 +18,7 @@ import re
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 
-from nerd_fast.kernels.audit import compilation, cubin
-from nerd_fast.kernels.audit.configurations import budget, corners, launches, paper
+from nerd_fast.kernels.audit import compilation, configurations, cubin, streams
 
 ARCHITECTURES = (75, 80, 86, 89, 90, 100, 120)
 CORNERS = (75, 80, 90, 120)  # FMA alone, mma, wgmma, and the newest of consumers
@@ -97,11 +96,13 @@ def examine(label, step, architecture, allowed):
 
 def jobs(architectures, everything=False):
     """(configuration, architecture, which of its launches) of all that no job before compiles alike."""
-    hardest_first = itertools.product(corners() if everything else (), (a for a in architectures if a in CORNERS))
+    corners = [*configurations.corners(), *streams.corners()] if everything else []
+    paper = [*configurations.paper(), *streams.paper()]
+    hardest_first = itertools.product(corners, [a for a in architectures if a in CORNERS])
     seen = set()
-    for configuration, architecture in itertools.chain(hardest_first, itertools.product(paper(), architectures)):
+    for configuration, architecture in itertools.chain(hardest_first, itertools.product(paper, architectures)):
         new = []
-        for index, step in enumerate(launches(configuration, architecture)):
+        for index, step in enumerate(_launches(configuration, architecture)):
             key = repr((architecture, step.kernel.__name__, compilation.specialisation(step), step.options))
             if key not in seen:
                 seen.add(key)
@@ -112,12 +113,22 @@ def jobs(architectures, everything=False):
 
 def examine_configuration(configuration, architecture, which=range(4)):
     """The Findings of the launches of one configuration."""
-    steps = launches(configuration, architecture)
+    steps = _launches(configuration, architecture)
     return [
-        examine(str(configuration), step, architecture, budget(configuration, step))
+        examine(str(configuration), step, architecture, _budget(configuration, step))
         for index, step in enumerate(steps)
         if index in which
     ]
+
+
+def _launches(configuration, architecture):
+    of_head = isinstance(configuration, configurations.Configuration)
+    return configurations.launches(configuration, architecture) if of_head else configuration.launches(architecture)
+
+
+def _budget(configuration, step):
+    of_head = isinstance(configuration, configurations.Configuration)
+    return configurations.budget(configuration, step) if of_head else configuration.budget(step)
 
 
 def table(findings):

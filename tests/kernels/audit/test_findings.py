@@ -181,5 +181,6 @@ def test_every_corner_is_one_that_the_kernels_run():
 
 def test_what_compiles_alike_is_compiled_once():
     jobs = list(findings.jobs([80]))
-    assert {configuration for configuration, *_ in jobs} == set(paper())
-    assert [which for configuration, _, which in jobs if configuration.layout == "channels_last"] == 8 * [[0, 1]]
+    heads = [job for job in jobs if isinstance(job[0], Configuration)]
+    assert {configuration for configuration, *_ in heads} == set(paper())
+    assert [which for configuration, _, which in heads if configuration.layout == "channels_last"] == 8 * [[0, 1]]
