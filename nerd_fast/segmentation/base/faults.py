@@ -27,8 +27,15 @@ def data_error(file: str | os.PathLike, *, found: str, expected: str, remedy: st
     return error
 
 
+def absent(path: str | os.PathLike, words: str = "no such file") -> str:
+    """What to call a path where nothing is: a link that leads nowhere looks like a file in a listing."""
+    return f"a link to {os.readlink(path)}, where nothing is" if os.path.islink(path) else words
+
+
 def reason_of(error: Exception) -> str:
     """Why a file could not be read, without the path and the number that the system's own message repeats."""
+    if isinstance(error, FileNotFoundError) and error.filename is not None:
+        return absent(error.filename)
     return (getattr(error, "strerror", None) or str(error)).lower()
 
 

@@ -8,6 +8,7 @@ from glob import escape
 from pathlib import Path
 
 from nerd_fast.segmentation.base.errors import UsageError
+from nerd_fast.segmentation.base.faults import absent
 
 
 @contextmanager
@@ -44,10 +45,10 @@ def check_folder(path):
     For a command to call before it works for minutes; it makes nothing.
     """
     path = Path(path)
-    there = next(each for each in (path, *path.parents) if each.exists())
+    there = next(each for each in (path, *path.parents) if os.path.lexists(each))
     if there.is_dir() and os.access(there, os.W_OK | os.X_OK):
         return
-    reason = "no permission" if there.is_dir() else f"{there} is a file"
+    reason = "no permission" if there.is_dir() else f"{there} is {'a file' if there.exists() else absent(there)}"
     raise UsageError(f"{path}: cannot be written ({reason}), expected a folder to write to. Choose another --out")
 
 

@@ -19,7 +19,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from nerd_fast.segmentation.base.faults import data_error
+from nerd_fast.segmentation.base.faults import absent, data_error
 from nerd_fast.segmentation.data import layouts_listed, layouts_named
 from nerd_fast.segmentation.data.cases import Case, DataSet
 
@@ -60,7 +60,9 @@ def find_cases(
     if layout != "auto" and layout not in LAYOUTS:
         raise ValueError(f"layout is {layout!r}; expected auto, {', '.join(LAYOUTS)}")
     if not root.exists():
-        raise data_error(root, found="no such folder or file", expected="a data set", remedy="check the path")
+        raise data_error(
+            root, found=absent(root, "no such folder or file"), expected="a data set", remedy="check the path"
+        )
     if layout == "auto":
         layout = next((name for name, (recognises, _) in LAYOUTS.items() if recognises(root)), None)
     try:

@@ -20,7 +20,7 @@ from nibabel.spatialimages import HeaderDataError
 from nrrd.errors import NRRDError
 
 from nerd_fast.segmentation.base.errors import DataError
-from nerd_fast.segmentation.base.faults import data_error, fault_of
+from nerd_fast.segmentation.base.faults import absent, data_error, fault_of
 from nerd_fast.segmentation.base.files import whole_file
 from nerd_fast.segmentation.data.description import Description
 from nerd_fast.segmentation.data.grids import Grid, check_same_grid, grid_of
@@ -242,7 +242,7 @@ def _opened(path: Path, max_voxels: int) -> Iterator[tuple[Description, BinaryIO
     except FileNotFoundError:
         raise data_error(
             path,
-            found="no such file",
+            found=absent(path),
             expected="an image",
             remedy="check the folder and the names of channels and label",
         ) from None

@@ -9,6 +9,7 @@
 """
 
 import copy
+import io
 import json
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -53,7 +54,9 @@ def write_exported(options) -> list[Path]:
     with whole_file(folder / CONFIG) as temporary:
         temporary.write_text(description + "\n", encoding="utf-8")
     with whole_file(folder / PROGRAM) as temporary:
-        torch.export.save(program, temporary)
+        content = io.BytesIO()  # torch's own writer ends the process where a name is not UTF-8
+        torch.export.save(program, content)
+        temporary.write_bytes(content.getbuffer())
     return [folder / name for name in (WEIGHTS, CONFIG, PROGRAM)]
 
 

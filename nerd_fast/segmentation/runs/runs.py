@@ -18,7 +18,7 @@ import nerd_fast
 from nerd_fast.doctor import PACKAGES, version_of
 from nerd_fast.segmentation.base.config import TrainConfig
 from nerd_fast.segmentation.base.errors import CheckpointError, UsageError
-from nerd_fast.segmentation.base.files import whole_file
+from nerd_fast.segmentation.base.files import check_folder, whole_file
 
 LAST, BEST, CONFIG, METRICS, LOCK = "last.ckpt", "best.ckpt", "config.yaml", "metrics.csv", ".lock"
 
@@ -33,6 +33,7 @@ def open_run(folder, resume=False):
     of these names that no run wrote, CheckpointError where there is a run to resume, but for its last checkpoint.
     """
     folder = Path(folder)
+    check_folder(folder)
     new = [each for each in (folder, *folder.parents) if not each.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,7 @@
 """`nerd-fast export`: the files run elsewhere and say what the trained network says."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -138,6 +139,13 @@ def test_foreign_safetensors_are_a_checkpoint_error(tmp_path):
     save_file({"weight": torch.zeros(1)}, tmp_path / "model.safetensors")
     with pytest.raises(CheckpointError, match="cannot be read as an exported network"):
         load_network(tmp_path / "model.safetensors")
+
+
+def test_a_folder_whose_name_is_not_text_is_written_to(tiny_runs, tmp_path):
+    folder = tmp_path / os.fsdecode(b"exported\xff")
+    code, _, message = command("export", "--run", tiny_runs.conv, "--out", folder)
+    assert code == 0, message
+    assert {path.name for path in folder.iterdir()} == {"model.safetensors", "config.json", "model.pt2"}
 
 
 def test_the_weights_may_be_read_by_whoever_may_read_their_neighbours(exported):
