@@ -9,15 +9,16 @@ Nothing here imports nnU-Net but the trainers themselves, which nnU-Net imports.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__all__ = ["NeRDcMixin", "NeRDmMixin", "NoMirroringMixin", "trainers_folder"]
+__all__ = ["NeRDcMixin", "NeRDmMixin", "NoMirroringMixin", "WholeImageMixin", "trainers_folder"]
 
 if TYPE_CHECKING:
     from nerd_fast.nnunet.folder import trainers_folder
     from nerd_fast.nnunet.mixins import NeRDcMixin, NeRDmMixin, NoMirroringMixin
+    from nerd_fast.nnunet.predictor import WholeImageMixin
 
 
 def __getattr__(name: str) -> Any:  # the mixins need torch, the folder does not
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    home = "folder" if name == "trainers_folder" else "mixins"
+    home = {"trainers_folder": "folder", "WholeImageMixin": "predictor"}.get(name, "mixins")
     return getattr(import_module(f"{__name__}.{home}"), name)
