@@ -27,6 +27,7 @@ $(NETWORKS_STAMP): $(STAMP)
 test: $(STAMP) $(NETWORKS_STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 	TRITON_INTERPRET=1 $(BIN)/python -m pytest -q -m interpreter
 	NERD_FAST_LAUNCH=1 $(BIN)/python -m pytest -q -m launch
 	$(BIN)/python -m pytest -q -m "not interpreter and not launch and not networks"
@@ -48,4 +49,4 @@ gpu: $(STAMP)
 	$(BIN)/python -m tests.gpu.lane --out gpu-results
 
 clean:
-	rm -rf demo build *.egg-info .pytest_cache .ruff_cache
+	rm -rf demo build *.egg-info .pytest_cache .ruff_cache .mypy_cache

@@ -22,6 +22,7 @@ DEV = [
     "pytest-benchmark>=5",
     "hypothesis>=6",
     "ruff>=0.12",
+    "mypy>=1.15",
     "einops>=0.8",
 ]  # einops: MONAI's transformers
 HERE = Path(__file__).parent
@@ -48,7 +49,10 @@ setup(
         "nerd_fast": "nerd_fast",
         **{name: name.removeprefix("nerd_fast.").replace(".", "/") for name in KERNELS},
     },
-    package_data={"nerd_fast.nnunet": ["trainers/*.py"]},  # a folder of files, no package: nnU-Net imports each of them
+    package_data={
+        "nerd_fast": ["py.typed"],
+        "nerd_fast.nnunet": ["trainers/*.py"],  # a folder of files, no package: nnU-Net imports each of them
+    },
     install_requires=CORE,
     extras_require={
         "train": TRAIN,

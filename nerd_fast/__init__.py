@@ -5,7 +5,7 @@ The heads need torch and numpy alone; Triton is loaded by the first call that la
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.2.0"
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from nerd_fast.surgery import placed, replace_head
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> Any:
     if name in _HOME:
         value = getattr(import_module(f"nerd_fast.{_HOME[name]}"), name)
     elif name in _MODULES:
@@ -40,5 +40,5 @@ def __getattr__(name):
     return value
 
 
-def __dir__():
+def __dir__() -> list[str]:
     return sorted({*globals(), *_HOME, *_MODULES})

@@ -89,7 +89,7 @@ class Calibrated(nn.Module):
         self.distance_scale = distance_scale
         self.backend = backend
         self.precision = precision
-        factory = {"device": device, "dtype": dtype}
+        factory: dict[str, Any] = {"device": device, "dtype": dtype}
         layers: list[nn.Module] = []
         inputs = 2 * spatial_dims
         for width in self.hidden_channels:
@@ -158,7 +158,8 @@ class Calibrated(nn.Module):
             warn_of_plain_pytorch(altered)
         return True
 
-    def _linear_layers(self) -> list[nn.Linear]:
+    def _linear_layers(self) -> list[Any]:
+        """The Linear layers of a calibrator that was not altered."""
         # not by slicing the Sequential, which would build another at every call
         return list(self.calibrator._modules.values())[::2]
 

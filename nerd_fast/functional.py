@@ -1,4 +1,4 @@
-"""The heads as functions of tensors: the public, stateless contract, and the autograd Functions under it.
+"""The heads as functions of tensors: the public, stateless contract.
 
 Shapes: features x (B, C, *spatial), logits (B, K, *spatial), spatial (H, W) or (D, H, W). The calibrator f is
 given by its Linear parameters, first to last, each weight (out, in).
@@ -6,14 +6,25 @@ given by its Linear parameters, first to last, each weight (out, in).
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
-from nerd_fast import arguments, ops
+from nerd_fast import arguments
 from nerd_fast.arguments import Activation, Backend, MapBackend, Precision
+from nerd_fast.autograd import NeRDcFunction, NeRDmFunction, NeRDNormFunction, PositionMapFunction
 from nerd_fast.distances import Scale, resolve_scale
 from nerd_fast.plain import reference_in_windows, runs_in_plain_pytorch
 from nerd_fast.windows import Positions, apply_in_windows
+
+__all__ = [
+    "NeRDNormFunction",
+    "NeRDcFunction",
+    "NeRDmFunction",
+    "PositionMapFunction",
+    "apply_position_map",
+    "nerdc",
+    "nerdm",
+    "nerdnorm",
+]
 
 
 def nerdm(
@@ -58,12 +69,23 @@ def nerdm(
     arguments.check_companions(x, classifier=classifier, weights=weights, biases=biases, bias=bias)
     scale = resolve_scale(distance_scale)
     if runs_in_plain_pytorch(backend, precision, x, classifier, *weights, *biases, bias):
-        place = {"distance_scale": distance_scale, "origin": origin, "extent": extent}
-        return reference_in_windows("nerdm", x, classifier, weights, biases, bias, activation=activation, **place)
+        return reference_in_windows(
+            "nerdm",
+            x,
+            classifier,
+            weights,
+            biases,
+            bias,
+            activation=activation,
+            distance_scale=distance_scale,
+            origin=origin,
+            extent=extent,
+        )
 
     def apply(x: Tensor, *window: tuple[int, ...]) -> Tensor:
         options = (activation, scale, *window, backend, precision)
-        return NeRDmFunction.apply(x, classifier, bias, *options, *weights, *biases)
+        y: Tensor = NeRDmFunction.apply(x, classifier, bias, *options, *weights, *biases)
+        return y
 
     return apply_in_windows(apply, x, origin, extent)
 
@@ -97,13 +119,23 @@ def nerdc(
     arguments.check_companions(x, weights=weights, biases=biases, bias=bias)
     scale = resolve_scale(distance_scale)
     if runs_in_plain_pytorch(backend, precision, x, *weights, *biases, bias):
-        place = {"distance_scale": distance_scale, "origin": origin, "extent": extent}
-        options = {"out_channels": out_channels, "activation": activation, **place}
-        return reference_in_windows("nerdc", x, weights, biases, bias, **options)
+        return reference_in_windows(
+            "nerdc",
+            x,
+            weights,
+            biases,
+            bias,
+            out_channels=out_channels,
+            activation=activation,
+            distance_scale=distance_scale,
+            origin=origin,
+            extent=extent,
+        )
 
     def apply(x: Tensor, *window: tuple[int, ...]) -> Tensor:
         options = (activation, scale, *window, backend, precision)
-        return NeRDcFunction.apply(x, out_channels, bias, *options, *weights, *biases)
+        y: Tensor = NeRDcFunction.apply(x, out_channels, bias, *options, *weights, *biases)
+        return y
 
     return apply_in_windows(apply, x, origin, extent)
 
@@ -134,11 +166,20 @@ def nerdnorm(
     arguments.check_companions(x, weights=weights, biases=biases)
     scale = resolve_scale(distance_scale)
     if runs_in_plain_pytorch(backend, precision, x, *weights, *biases):
-        place = {"distance_scale": distance_scale, "origin": origin, "extent": extent}
-        return reference_in_windows("nerdnorm", x, weights, biases, activation=activation, **place)
+        return reference_in_windows(
+            "nerdnorm",
+            x,
+            weights,
+            biases,
+            activation=activation,
+            distance_scale=distance_scale,
+            origin=origin,
+            extent=extent,
+        )
 
     def apply(x: Tensor, *window: tuple[int, ...]) -> Tensor:
-        return NeRDNormFunction.apply(x, activation, scale, *window, backend, precision, *weights, *biases)
+        y: Tensor = NeRDNormFunction.apply(x, activation, scale, *window, backend, precision, *weights, *biases)
+        return y
 
     return apply_in_windows(apply, x, origin, extent)
 
@@ -164,116 +205,22 @@ def apply_position_map(
     if beta is not None and beta.shape != (weight.shape[0], *x.shape[2:]):
         raise ValueError(f"beta: expected {(weight.shape[0], *x.shape[2:])}, got {tuple(beta.shape)}")
     arguments.check_companions(x, weight=weight, beta=beta)
-    return PositionMapFunction.apply(x, weight, beta, backend)
+    logits: Tensor = PositionMapFunction.apply(x, weight, beta, backend)
+    return logits
 
 
-class NeRDmFunction(torch.autograd.Function):
-    """Autograd of `nerdm`. `apply(x, classifier, bias, activation, scale, origin, extent, backend, precision,
-    *weights, *biases)`; arguments as in `nerd_fast.ops`."""
-
-    @staticmethod
-    def forward(ctx, x, classifier, bias, *rest):
-        ctx.save_for_backward(x, classifier, bias, *rest[_OPTIONS:])
-        ctx.set_materialize_grads(False)
-        ctx.options = (classifier.shape[0], *rest[:_OPTIONS])
-        return ops.run(ops.head_forward, *_operands(ctx.options, x, classifier, bias, *rest[_OPTIONS:]))
-
-    @staticmethod
-    def backward(ctx, grad):
-        needs = ctx.needs_input_grad
-        return _head_gradients(ctx, grad, ctx.saved_tensors, needs[:3], needs[3 + _OPTIONS :])
-
-
-class NeRDcFunction(torch.autograd.Function):
-    """Autograd of `nerdc`. `apply(x, out_channels, bias, activation, scale, origin, extent, backend, precision,
-    *weights, *biases)`; arguments as in `nerd_fast.ops`."""
-
-    @staticmethod
-    def forward(ctx, x, out_channels, bias, *rest):
-        ctx.save_for_backward(x, bias, *rest[_OPTIONS:])
-        ctx.set_materialize_grads(False)
-        ctx.options = (out_channels, *rest[:_OPTIONS])
-        return ops.run(ops.head_forward, *_operands(ctx.options, x, None, bias, *rest[_OPTIONS:]))
-
-    @staticmethod
-    def backward(ctx, grad):
-        x, *rest = ctx.saved_tensors
-        needs = ctx.needs_input_grad
-        return _head_gradients(ctx, grad, (x, None, *rest), needs[:3], needs[3 + _OPTIONS :])
-
-
-class NeRDNormFunction(torch.autograd.Function):
-    """Autograd of `nerdnorm`. `apply(x, activation, scale, origin, extent, backend, precision, *weights, *biases)`;
-    arguments as in `nerd_fast.ops`."""
-
-    @staticmethod
-    def forward(ctx, x, *rest):
-        ctx.save_for_backward(x, *rest[_OPTIONS:])
-        ctx.set_materialize_grads(False)
-        ctx.options = rest[:_OPTIONS]
-        return ops.run(ops.norm_forward, x, *_layers(rest[_OPTIONS:]), *ctx.options)
-
-    @staticmethod
-    def backward(ctx, grad):
-        wants = [ctx.needs_input_grad[0], *ctx.needs_input_grad[1 + _OPTIONS :]]
-        if grad is None:
-            return (None,) * (len(wants) + _OPTIONS)
-        x, *calibrator = ctx.saved_tensors
-        grad_x, *others = _spread(ops.run(ops.norm_backward, grad, x, *_layers(calibrator), *ctx.options, wants), wants)
-        return grad_x, *[None] * _OPTIONS, *others
-
-
-class PositionMapFunction(torch.autograd.Function):
-    """Autograd of `apply_position_map`: `apply(x, weight, beta, backend)`."""
-
-    @staticmethod
-    def forward(ctx, x, weight, beta, backend):
-        ctx.save_for_backward(x, weight, beta)
-        ctx.set_materialize_grads(False)
-        ctx.backend = backend
-        return ops.run(ops.map_forward, x, weight, beta, backend)
-
-    @staticmethod
-    def backward(ctx, grad):
-        if grad is None:
-            return None, None, None, None
-        wants = list(ctx.needs_input_grad[:3])
-        return *_spread(ops.run(ops.map_backward, grad, *ctx.saved_tensors, ctx.backend, wants), wants), None
-
-
-_OPTIONS = 6  # activation, scale, origin, extent, backend, precision stand between the tensors of `apply`
-
-
-def _check(x, weights, biases, bias, out_channels, outputs, meaning, activation, backend, precision) -> None:
+def _check(
+    x: Tensor,
+    weights: Sequence[Tensor],
+    biases: Sequence[Tensor],
+    bias: Tensor | None,
+    out_channels: int,
+    outputs: int,
+    meaning: str,
+    activation: str,
+    backend: str,
+    precision: str | None,
+) -> None:
     arguments.check_choices(activation, backend, precision)
     arguments.check_calibrator(weights, biases, x.dim() - 2, outputs, meaning)
     arguments.check_vector("bias", bias, out_channels)
-
-
-def _operands(options, x, classifier, bias, *calibrator):
-    """The arguments of the head operators from what a Function holds."""
-    out_channels, activation, scale, origin, extent, backend, precision = options
-    place = (out_channels, activation, scale, origin, extent, backend, precision)
-    return x, classifier, *_layers(calibrator), bias, *place
-
-
-def _layers(calibrator):
-    """The calibrator's parameters, `(*weights, *biases)`, as two lists."""
-    layers = len(calibrator) // 2
-    return list(calibrator[:layers]), list(calibrator[layers:])
-
-
-def _head_gradients(ctx, grad, saved, needs, needs_calibrator):
-    """One gradient or None per argument of `apply`."""
-    wants = [*needs, *needs_calibrator]
-    if grad is None:
-        return (None,) * (len(wants) + _OPTIONS)
-    gradients = ops.run(ops.head_backward, grad, *_operands(ctx.options, *saved), wants)
-    spread = _spread(gradients, wants)
-    return *spread[:3], *[None] * _OPTIONS, *spread[3:]
-
-
-def _spread(gradients, wants):
-    """The gradients in their places, None in the others."""
-    remaining = iter(gradients)
-    return tuple(next(remaining) if wanted else None for wanted in wants)

@@ -96,12 +96,14 @@ class NeRDHead(ConvolutionLike, Calibrated):
             if name in options:
                 raise TypeError(f"{name}: from_conv takes it from the convolution; do not pass it")
         weight = conv.weight.detach().flatten(1)
+        like_conv: HeadOptions = {"device": weight.device, "dtype": weight.dtype}
+        like_conv.update(options)
         head = cls(
             conv.in_channels,
             conv.out_channels,
             spatial_dims=conv.weight.dim() - 2,
             bias=conv.bias is not None,
-            **{"device": weight.device, "dtype": weight.dtype, **options},
+            **like_conv,
         )
         with torch.no_grad():
             head._classifier_parameter().view(-1).copy_(weight.flatten())
@@ -154,6 +156,10 @@ class NeRDHead(ConvolutionLike, Calibrated):
     def _add_parameters(self, factory: dict[str, Any]) -> None:
         """Registers the parameters beside the calibrator and the bias."""
 
+    def _classifier_parameter(self) -> Tensor:
+        """The parameter that holds the (K, C) classifier of a head that starts."""
+        raise NotImplementedError
+
     def _fold(self, f: Tensor) -> tuple[Tensor, Tensor]:
         """Weight and beta of the position-wise linear map that the calibrator's outputs stand for."""
         raise NotImplementedError
@@ -166,7 +172,7 @@ class NeRDm(NeRDHead):
     b = 0 everywhere: it is the 1x1 convolution with weight `classifier`.
     """
 
-    __doc__ += NeRDHead.__doc__.partition("\n")[2]
+    __doc__ += (NeRDHead.__doc__ or "").partition("\n")[2]
 
     @property
     def weight(self) -> Tensor:
@@ -222,7 +228,7 @@ class NeRDc(NeRDHead):
     A fresh head has the same random classifier everywhere: it is a 1x1 convolution.
     """
 
-    __doc__ += NeRDHead.__doc__.partition("\n")[2]
+    __doc__ += (NeRDHead.__doc__ or "").partition("\n")[2]
 
     def forward(self, x: Tensor, origin: Positions | None = None, extent: Positions | None = None) -> Tensor:
         if self._runs_its_modules():
@@ -241,7 +247,8 @@ class NeRDc(NeRDHead):
         return self._last_layer_start(weight.flatten())
 
     def _classifier_parameter(self) -> Tensor:
-        return self._linear_layers()[-1].bias
+        bias: Tensor = self._linear_layers()[-1].bias
+        return bias
 
     def _fold(self, f: Tensor) -> tuple[Tensor, Tensor]:
         weight = f.unflatten(0, (self.out_channels, self.in_channels))

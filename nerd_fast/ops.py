@@ -2,7 +2,7 @@
 by position and for a position map.
 
 They make the heads opaque to `torch.compile` and `torch.export`: schema, shapes for tracing, and the call to the
-backend, nothing else. Gradients are wired by the autograd Functions of `nerd_fast.functional`.
+backend, nothing else. Gradients are wired by the Functions of `nerd_fast.autograd`.
 
 The arguments of the head operators:
 

@@ -41,7 +41,8 @@ def runs_in_plain_pytorch(backend: str, precision: str | None, *tensors: Tensor 
         raise NotImplementedError(
             f"nerd_fast: backend={backend!r} has no forward-mode derivative (jvp); backend='reference' has"
         )
-    return backend == "auto" and (torch.jit.is_tracing() or _exports_to_onnx())
+    traces: bool = torch.jit.is_tracing()  # type: ignore[attr-defined]
+    return backend == "auto" and (traces or _exports_to_onnx())
 
 
 @cache
@@ -57,7 +58,8 @@ def reference_in_windows(
     from nerd_fast import reference  # no other path runs the oracle
 
     def apply(x: Tensor, origin: Sequence[int], extent: Sequence[int]) -> Tensor:
-        return getattr(reference, name)(x, *parameters, origin=origin, extent=extent, **options)
+        y: Tensor = getattr(reference, name)(x, *parameters, origin=origin, extent=extent, **options)
+        return y
 
     with torch.autocast(x.device.type, enabled=False):
         return apply_in_windows(apply, x, origin, extent)

@@ -2,8 +2,8 @@
 
     class Predictor(WholeImageMixin, nnUNetPredictor): ...
 
-For heads that were trained with the borders of whole images. nnU-Net's own trainers show them those of patches, and such
-heads are predicted with as nnU-Net does it.
+For heads that were trained with the borders of whole images. nnU-Net's own trainers show them those of patches, and
+such heads predict as nnU-Net does it.
 """
 
 from collections.abc import Iterator, Sequence

@@ -27,7 +27,9 @@ class NormedConv(nn.Module):
     norm: NeRDNorm
 
     def forward(self, input: Tensor, *arguments: Any, origin: Any = None, extent: Any = None, **others: Any) -> Tensor:
-        return super().forward(self.norm(input, origin=origin, extent=extent), *arguments, **others)
+        normalised = self.norm(input, origin=origin, extent=extent)
+        y: Tensor = super().forward(normalised, *arguments, **others)
+        return y
 
     def _load_from_state_dict(
         self, state_dict: dict[str, Any], prefix: str, local_metadata: dict[str, Any], *arguments: Any
@@ -51,7 +53,7 @@ class NormedConv(nn.Module):
             norm = norm.to_empty(device=weight.device)
             norm.reset_parameters()
         else:
-            norm.calibrator[-1].reset_parameters()
+            norm._linear_layers()[-1].reset_parameters()
         return norm
 
 
@@ -79,7 +81,7 @@ NORMED: dict[type[nn.Module], type[NormedConv]] = {
 }
 
 
-def norm_for(conv: nn.Module, norm_class: type[NeRDNorm], **options: Any) -> NeRDNorm:
+def norm_for(conv: Any, norm_class: type[NeRDNorm], **options: Any) -> NeRDNorm:
     """A fresh norm of what `conv` reads, of its device, dtype and mode; `options` are the norm's other arguments."""
     for name in ("channels", "spatial_dims"):
         if name in options:

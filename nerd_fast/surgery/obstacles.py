@@ -55,7 +55,7 @@ def _swapped_already(conv: nn.Module) -> str | None:
 
 
 def _no_plain_parameters(conv: nn.Module) -> str | None:
-    if any(nn.parameter.is_lazy(parameter) for parameter in conv._parameters.values()):
+    if any(parameter is not None and nn.parameter.is_lazy(parameter) for parameter in conv._parameters.values()):
         return "it has no weight yet; run one forward pass of the network first"
     for name, parameter in conv._parameters.items():
         if parameter is not None and type(parameter) is not nn.Parameter:

@@ -4,7 +4,7 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -12,11 +12,12 @@ from torch import Tensor, nn
 from nerd_fast.calibrated import Calibrated
 from nerd_fast.windows import Positions, positions
 
+Network = TypeVar("Network", bound=nn.Module)
 Place = tuple[int, ...] | list[tuple[int, ...]]  # one for the batch, or one for each sample
 
 
 @contextmanager
-def placed(model: nn.Module, origin: Positions, extent: Positions) -> Iterator[nn.Module]:
+def placed(model: Network, origin: Positions, extent: Positions) -> Iterator[Network]:
     """Within, `model(x)` takes x for the window at `origin` of an image of size `extent`, in pixels of x.
 
         with nerd_fast.placed(model, (96, 0), (512, 512)):

@@ -1,17 +1,19 @@
 """`replace_head`: which layers are heads, whether they can be replaced, and the replacement."""
 
-from typing import Any
+from typing import Any, TypeVar, Unpack
 
 import torch
 from torch import nn
 
 from nerd_fast.calibrated import Calibrated
-from nerd_fast.heads import NeRDHead
+from nerd_fast.heads import HeadOptions, NeRDHead
 from nerd_fast.norm import NeRDNorm
 from nerd_fast.surgery.known_networks import known_heads
 from nerd_fast.surgery.normed import NORMED, norm_for, put_in_front
 from nerd_fast.surgery.obstacles import obstacle_to_head, obstacle_to_norm
 from nerd_fast.surgery.watching import watch
+
+Network = TypeVar("Network", bound=nn.Module)
 
 _ADVICE = (
     "A head stands in for a plain 1x1 convolution. NeRDNorm goes in front of a convolution of any kernel, stride or "
@@ -22,13 +24,13 @@ _WRAPPERS = ("DistributedDataParallel", "FullyShardedDataParallel")
 
 
 def replace_head(
-    model: nn.Module,
-    head_class: type[Calibrated],
+    model: Network,
+    head_class: type[NeRDHead] | type[NeRDNorm],
     *,
     path: str | list[str] | tuple[str, ...] | None = None,
     example_input: Any = None,
-    **options: Any,
-) -> nn.Module:
+    **options: Unpack[HeadOptions],
+) -> Network:
     """Makes the head of `model` one that knows where a pixel is, in place, and returns `model`.
 
     `head_class` is `NeRDm`, `NeRDc` or `NeRDNorm`. With `NeRDm` or `NeRDc` the last 1x1 convolution is exchanged for a
@@ -61,7 +63,7 @@ def replace_head(
     if not (isinstance(head_class, type) and issubclass(head_class, (NeRDHead, NeRDNorm))):
         raise TypeError(f"head_class: expected NeRDm, NeRDc or NeRDNorm, got {head_class!r}")
     network = _unwrapped(model)
-    made = {}  # everything that may fail comes before the first change
+    made: dict[nn.Module, NeRDHead | NeRDNorm] = {}  # everything that may fail comes before the first change
     for name in _head_paths(network, path, example_input, head_class):
         conv = _module_at(network, name, head_class)
         if conv not in made:
@@ -89,8 +91,10 @@ def _unwrapped(model: nn.Module) -> nn.Module:
                 f"model: {type(module).__name__} has already registered the parameters it synchronises and would miss "
                 "those of the head; replace the head first and wrap the model then"
             )
-    while isinstance(model, nn.DataParallel) or hasattr(model, "_orig_mod"):
-        model = model.module if isinstance(model, nn.DataParallel) else model._orig_mod
+    inner: Any = model
+    while isinstance(inner, nn.DataParallel) or hasattr(inner, "_orig_mod"):
+        inner = inner.module if isinstance(inner, nn.DataParallel) else inner._orig_mod
+    model = inner
     if isinstance(model, torch.jit.ScriptModule):
         raise ValueError("model: a scripted or traced model cannot be changed; replace the head of the original")
     if isinstance(model, tuple(NORMED)):
@@ -154,7 +158,7 @@ def _module_at(network: nn.Module, path: str, head_class: type[Calibrated]) -> n
 
 
 def _made_for(
-    network: nn.Module, path: str, conv: nn.Module, head_class: type[Calibrated], options: dict[str, Any]
+    network: nn.Module, path: str, conv: Any, head_class: type[NeRDHead] | type[NeRDNorm], options: HeadOptions
 ) -> NeRDHead | NeRDNorm:
     """The head or the norm for `conv`, of its size, device and dtype."""
     normalises = issubclass(head_class, NeRDNorm)
@@ -166,7 +170,9 @@ def _made_for(
             f"{_candidates(network, head_class)}"
         )
     try:
-        return norm_for(conv, head_class, **options) if normalises else head_class.from_conv(conv, **options)
+        if issubclass(head_class, NeRDNorm):
+            return norm_for(conv, head_class, **options)
+        return head_class.from_conv(conv, **options)
     except (TypeError, ValueError) as error:
         raise type(error)(f"replace_head: cannot {what}: {error}. Nothing was changed.") from error
 

@@ -39,8 +39,10 @@ def watch(network: nn.Module, example_input: Any) -> Watched:
     return Watched(made, last, _run(network, arguments, paths, training=True)[0])
 
 
-def _run(network: nn.Module, arguments: tuple, paths: dict[nn.Module, str], training: bool) -> tuple:
-    ran = {}  # the layers in the order in which they returned
+def _run(
+    network: nn.Module, arguments: tuple[Any, ...], paths: dict[nn.Module, str], training: bool
+) -> tuple[list[str], str | None]:
+    ran: dict[nn.Module, str] = {}  # the layers in the order in which they returned
 
     def mark(module: nn.Module, _: Any, output: Any) -> Any:
         # a container that owns a parameter beside its layers is no layer
@@ -72,7 +74,8 @@ class _Made(torch.autograd.Function):
 def _made_by(path: str, tensor: torch.Tensor) -> torch.Tensor:
     if not tensor.is_floating_point():
         return tensor
-    return _Made.apply(tensor.detach().requires_grad_(), path)
+    marked: torch.Tensor = _Made.apply(tensor.detach().requires_grad_(), path)
+    return marked
 
 
 def _origins(tensors: list[torch.Tensor], paths: dict[nn.Module, str]) -> list[str]:
@@ -156,7 +159,7 @@ def _is_of_torch(module: nn.Module) -> bool:
 
 
 @contextmanager
-def _hooked(modules: dict[nn.Module, str], hook: Callable) -> Iterator[None]:
+def _hooked(modules: dict[nn.Module, str], hook: Callable[..., Any]) -> Iterator[None]:
     handles = [module.register_forward_hook(hook) for module in modules]
     try:
         yield
