@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from nerd_fast.kernels import heads, layout, plan, tiling
+from nerd_fast.kernels.audit import reach
 
 BATCH = 16
 SPATIAL = {  # by dimensions, and whether odd
@@ -48,12 +49,15 @@ class Configuration:
 
 @dataclass(frozen=True)
 class Budget:
-    """Stack bytes allowed, and bytes per thread that the batch loop must load and store in accesses of `width`."""
+    """Stack bytes allowed, programs that a multiprocessor must hold, and bytes per thread that the batch loop must
+    load and store in accesses of `width`.
+    """
 
     stack: int = 0
     width: int = 16
     loaded: int = 0
     stored: int = 0
+    resident: int = 1
 
 
 def paper():
@@ -104,15 +108,18 @@ def corners():
     return found
 
 
-def launches(configuration, architecture):
-    """The Launches of a forward and then of a backward that wants every gradient, on tensors without memory."""
+def launches(configuration, architecture, device="meta"):
+    """The Launches of a forward and then of a backward that wants every gradient, on tensors of unwritten memory.
+
+    On the meta device they have none, which is enough to compile.
+    """
     spatial, c, k = configuration.spatial, configuration.in_channels, configuration.out_channels
-    x = features(configuration)
+    x = features(configuration, device)
     widths = (2 * len(spatial), *configuration.hidden_channels, (2 if configuration.modulates else k) * c)
-    weights = [torch.empty(o, i, device="meta") for i, o in itertools.pairwise(widths)]
-    biases = [torch.empty(o, device="meta") for o in widths[1:]]
-    classifier = torch.empty(k, c, device="meta") if configuration.modulates else None
-    bias = torch.empty(k, device="meta") if configuration.bias else None
+    weights = [torch.empty(o, i, device=device) for i, o in itertools.pairwise(widths)]
+    biases = [torch.empty(o, device=device) for o in widths[1:]]
+    classifier = torch.empty(k, c, device=device) if configuration.modulates else None
+    bias = torch.empty(k, device=device) if configuration.bias else None
     head = tiling.Head(
         configuration.modulates,
         c,
@@ -125,7 +132,7 @@ def launches(configuration, architecture):
         divmod(architecture, 10),
     )
     logits = layout.empty_logits(x, k)
-    grad = features(replace(configuration, in_channels=k))
+    grad = features(replace(configuration, in_channels=k), device)
     slots = [torch.empty_like(x), classifier, bias, *weights, *biases]
     call = heads.Call(x, classifier, weights, biases, (0,) * len(spatial), spatial)
     forward = plan.plan_forward(head, x.shape, x.stride(), logits.stride())
@@ -134,10 +141,10 @@ def launches(configuration, architecture):
     return [heads.forward_launch(forward, call, logits, bias), *heads.backward_launches(backward, call, grad, slots)]
 
 
-def features(configuration):
-    """The features of a configuration, without memory."""
+def features(configuration, device="meta"):
+    """The features of a configuration, unwritten."""
     batch, c, spatial = BATCH, configuration.in_channels, configuration.spatial
-    options = {"dtype": getattr(torch, configuration.dtype), "device": "meta"}
+    options = {"dtype": getattr(torch, configuration.dtype), "device": device}
     if configuration.layout == "strided":
         x = torch.empty(batch, c + 1, 2 * torch.Size(spatial).numel() + 1, **options)
         return x[:, 1:, 1::2].unflatten(-1, spatial)
@@ -153,15 +160,16 @@ def widest_access(configuration):
     return item if neighbours % 16 else (16 if item == 4 else 8)
 
 
-def budget(configuration, step):
-    """The budget of one launch of a configuration."""
+def budget(configuration, step, architecture):
+    """The budget of one launch of a configuration on an architecture."""
     name = step.kernel.__name__
+    resident = reach.resident_allowed(configuration, name, architecture)
     if name in ("apply_forward", "apply_backward"):
         tile, item = step.constants, getattr(torch, configuration.dtype).itemsize
         threads = 32 * step.options["num_warps"]
         features = tile["S"] * tile["P"] * min(tile["T"], tile["C"]) * item // threads
         if name == "apply_forward":
-            return Budget(width=configuration.access, loaded=features)
-        width = min(configuration.access, tile["P"] * tile["T"] * item // threads)
-        return Budget(width=width, loaded=features, stored=features)
-    return Budget(stack=0 if configuration in paper() else 128)
+            return Budget(resident=resident, width=widest_access(configuration), loaded=features)
+        width = min(widest_access(configuration), tile["P"] * tile["T"] * item // threads)
+        return Budget(resident=resident, width=width, loaded=features, stored=features)
+    return Budget(stack=0 if configuration in paper() else 128, resident=resident)

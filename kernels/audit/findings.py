@@ -18,7 +18,7 @@ import re
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 
-from nerd_fast.kernels.audit import compilation, configurations, cubin, streams
+from nerd_fast.kernels.audit import compilation, configurations, counted, cubin, gpus, streams
 
 ARCHITECTURES = (75, 80, 86, 89, 90, 100, 120)
 CORNERS = (75, 80, 90, 120)  # FMA alone, mma, wgmma, and the newest of consumers
@@ -42,6 +42,7 @@ class Finding:
     registers: int
     stack: int
     shared: int
+    resident: int
     loads: dict
     stores: dict
     barriers: int
@@ -61,7 +62,11 @@ def examine(label, step, architecture, allowed):
     atomics = len(ATOMIC.findall(compiled.asm["ptx"]))
     int64_offsets = bool(INT64_OFFSET.search(compiled.asm["ttir"]))
     shared, shared_limit = compiled.metadata.shared, 1024 * SHARED_KIB.get(architecture, LARGER_SHARED_KIB)
+    warps = step.options["num_warps"]
+    resident = gpus.resident_programs(architecture, warps, reading.registers, shared)
     breaches = []
+    if resident < allowed.resident:
+        breaches.append(f"{resident} programs on a multiprocessor, {allowed.resident} expected")
     if reading.stack > allowed.stack:
         breaches.append(f"{reading.stack} bytes of stack, {allowed.stack} allowed")
     if shared > shared_limit:
@@ -78,10 +83,11 @@ def examine(label, step, architecture, allowed):
         label,
         step.kernel.__name__,
         architecture,
-        step.options["num_warps"],
+        warps,
         reading.registers,
         reading.stack,
         shared,
+        resident,
         loads,
         stores,
         reading.streamed_barriers(),
@@ -115,7 +121,7 @@ def examine_configuration(configuration, architecture, which=range(4)):
     """The Findings of the launches of one configuration."""
     steps = _launches(configuration, architecture)
     return [
-        examine(str(configuration), step, architecture, _budget(configuration, step))
+        examine(str(configuration), step, architecture, _budget(configuration, step, architecture))
         for index, step in enumerate(steps)
         if index in which
     ]
@@ -126,9 +132,9 @@ def _launches(configuration, architecture):
     return configurations.launches(configuration, architecture) if of_head else configuration.launches(architecture)
 
 
-def _budget(configuration, step):
+def _budget(configuration, step, architecture):
     of_head = isinstance(configuration, configurations.Configuration)
-    return configurations.budget(configuration, step) if of_head else configuration.budget(step)
+    return configurations.budget(configuration, step, architecture) if of_head else configuration.budget(step)
 
 
 def table(findings):
@@ -140,6 +146,7 @@ def table(findings):
             "regs",
             "stack",
             "shared",
+            "programs",
             "loads",
             "stores",
             "bars",
@@ -161,6 +168,7 @@ def table(findings):
             f.registers,
             f.stack,
             f.shared,
+            f.resident,
             loads,
             stores,
             f.barriers,
@@ -176,6 +184,7 @@ def table(findings):
 def main(arguments=None):
     parser = argparse.ArgumentParser(prog="python -m nerd_fast.kernels.audit", description=__doc__)
     parser.add_argument("--all", action="store_true", help="the corners of what ships as well, not the paper's alone")
+    parser.add_argument("--counts", action="store_true", help="execute and count the kernels instead, on three GPUs")
     parser.add_argument("--json", metavar="FILE", help="write the findings to this file")
     parser.add_argument(
         "--architectures",
@@ -190,6 +199,10 @@ def main(arguments=None):
     options = parser.parse_args(arguments)
     if os.environ.get("TRITON_INTERPRET") == "1":
         parser.error("TRITON_INTERPRET is set: the interpreter compiles nothing. Unset it and run again.")
+    if options.counts:
+        breaches = counted.report(options.processes)
+        print(f"{len(breaches)} figures past their budget", *breaches, sep="\n  ")
+        return 1 if breaches else 0
     findings = []
     spawn = multiprocessing.get_context("spawn")  # a forked child of a process that has run torch may hang
     with ProcessPoolExecutor(options.processes, spawn) as pool:

@@ -89,7 +89,7 @@ def test_32_bit_offsets_are_caught():
 
 def test_exit_status_and_report_tell_a_breach(monkeypatch, tmp_path, capsys):
     found = findings.Finding(
-        "head", "kernel", 90, 4, 255, 64, 0, {16: 64}, {}, 0, 1, 0, 0, 0, True, ("64 bytes of stack",)
+        "head", "kernel", 90, 4, 255, 64, 0, 2, {16: 64}, {}, 0, 1, 0, 0, 0, True, ("64 bytes of stack",)
     )
 
     class InOrder:
