@@ -10,7 +10,7 @@ NETWORKS_STAMP := $(NETWORKS)/.installed
 TRIED          := tests/surgery tests/nnunet tests/examples
 PURELIB        := -c 'import sysconfig; print(sysconfig.get_path("purelib"))'
 
-.PHONY: test networks networks-table demo docs-check gpu clean
+.PHONY: test ptx networks networks-table demo docs-check gpu gpu-offline clean
 
 $(STAMP): setup.py constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "nerd-fast needs Python 3.11 or newer; found " + sys.version.split()[0] + ". Name one with: make PYTHON=python3.11 ...")'
@@ -45,8 +45,17 @@ demo: $(STAMP)
 docs-check: $(STAMP)
 	$(BIN)/python -m tests.docs.check
 
+# The compiled kernels executed on a CPU, for four architectures: about forty minutes on one core.
+ptx: $(STAMP)
+	$(BIN)/python -m pytest -q -m ptx
+
 gpu: $(STAMP)
 	$(BIN)/python -m tests.gpu.lane --out gpu-results
+
+# Without a package index: in the Python that is there, which must have torch with CUDA, triton, numpy and pytest.
+gpu-offline:
+	$(PYTHON) -m pip install --quiet --no-index --no-deps --no-build-isolation -e .
+	$(PYTHON) -m tests.gpu.lane --out gpu-results
 
 clean:
 	rm -rf demo build *.egg-info .pytest_cache .ruff_cache .mypy_cache

@@ -13,12 +13,16 @@ ROOT = Path(__file__).parents[1]
 
 
 def choose(name=None):
-    """The device called `name` ("cpu" or "cuda"), by default CUDA where there is one. Raises ValueError without it."""
+    """The device called `name` ("cpu" or "cuda"), by default CUDA where there is one. Raises ValueError without it.
+
+    A CUDA device has its index: torch.cuda.set_per_process_memory_fraction takes none without.
+    """
     if name not in (None, "cpu", "cuda"):
         raise ValueError(f"device: expected 'cpu' or 'cuda', got {name!r}")
     if name == "cuda" and not torch.cuda.is_available():
         raise ValueError("device cuda: PyTorch sees no CUDA device here; use cpu, or check nvidia-smi")
-    return torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+    kind = name or ("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(kind, torch.cuda.current_device()) if kind == "cuda" else torch.device(kind)
 
 
 def describe(device):

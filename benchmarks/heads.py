@@ -34,12 +34,15 @@ QUICK = Effort(seconds=0.5, rounds=12, least=3)
 def measure(case, names, device, effort, copy_gbps, trace_path=None):
     """A row (a dict, as a results file keeps it) per peer of `names`, and {peer: {mode: Times}}, measured together.
 
+    float32 convolutions are float32, which for a 1x1 convolution, bound by memory, costs nothing; in tf32, which cuDNN
+    may take by default, conv1x1 is off by 4e-4 and would fail the gate.
+
     A peer that fails the parity gate or runs out of memory keeps its row, with the error and without any figure. Where
     `trace_path(peer)` is given, every peer that passed and can be trained writes a trace there.
     """
     rows = {name: _row(case, name) for name in names}
     head, inputs = peers.make_head(case, device), peers.make_inputs(case, device)
-    with _runners(names, head, inputs) as runners:
+    with float32_convolutions(), _runners(names, head, inputs) as runners:
         _check(rows, runners, parity.oracles(head, inputs, names), effort.kinds, device)
         gc.collect()
         passed = {name: runner for name, runner in runners.items() if rows[name]["memory_mib"] is not None}
@@ -81,6 +84,17 @@ def _row(case, name):
         "memory_mib": None,
         "modes": {},
     }
+
+
+@contextmanager
+def float32_convolutions():
+    """Keeps cuDNN from tf32. By the older of PyTorch's two settings: the newer makes readers of the older raise."""
+    allowed = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = allowed
 
 
 @contextmanager

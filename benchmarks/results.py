@@ -2,6 +2,7 @@
 
 version    of this layout
 device     see `benchmarks.device.describe`
+convolutions the type of float32 convolutions in the heads' rows and, as PyTorch is set, in the U-Net's
 quick      whether `--benchmark-quick` measured it
 copy_gbps  GB/s of a large copy, the ruler for the GB/s of the rows
 heads      one row per case and peer, see `benchmarks.heads.measure`
@@ -15,6 +16,8 @@ import json
 import os
 from pathlib import Path
 
+import torch
+
 from benchmarks import device
 
 VERSION = 1
@@ -23,7 +26,15 @@ SECTIONS = ("heads", "steps", "limits", "scaling", "cold_start")
 
 def empty(info, copy_gbps, quick):
     """Results of a run that has measured nothing yet."""
-    return {"version": VERSION, "device": info, "quick": quick, "copy_gbps": copy_gbps, **{s: [] for s in SECTIONS}}
+    convolutions = {"heads": "float32", "steps": "tf32" if torch.backends.cudnn.allow_tf32 else "float32"}
+    return {
+        "version": VERSION,
+        "device": info,
+        "convolutions": convolutions,
+        "quick": quick,
+        "copy_gbps": copy_gbps,
+        **{section: [] for section in SECTIONS},
+    }
 
 
 def write(results, path):

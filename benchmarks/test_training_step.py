@@ -1,6 +1,14 @@
 """One training step of the U-Net with each head, and what batch fits a smaller card."""
 
+import importlib.util
+
 import pytest
+
+from benchmarks.training_step import NETWORK
+
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec(NETWORK) is None, reason=f"{NETWORK} is not installed: the heads are measured, no U-Net"
+)
 
 
 def test_step(suite, step, benchmark):

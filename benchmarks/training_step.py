@@ -4,7 +4,6 @@ import gc
 from functools import partial
 
 import torch
-from monai.networks.nets.basic_unet import UpCat
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
@@ -13,9 +12,8 @@ from benchmarks.heads import Effort
 from benchmarks.peers import Peer, arguments_of
 from benchmarks.workloads import WORKLOADS
 from nerd_fast import NeRDm, reference
-from nerd_fast.segmentation.base.config import TrainConfig
-from nerd_fast.segmentation.network.network import build_network
 
+NETWORK = "monai"  # what the U-Net is made with; the heads are measured without it
 FILTERS = [16, 32, 64, 128, 256]
 IMAGES = 2  # FLAIR and T1
 # (head, whether network and loss are compiled as one)
@@ -29,6 +27,7 @@ VARIANTS = (
     ("fused", True),
 )
 CAPS_GIB = (11, 24)  # RTX 2080 Ti, RTX 4090
+CONTEXT_GIB = 0.6  # of a card that no allocation gets: the CUDA context and, on a workstation, the display
 CPU_BATCH = 2
 LOSS_TOLERANCE = 1e-4
 EFFORT = Effort(seconds=0.8, rounds=32, least=4, warmup=1)
@@ -54,6 +53,11 @@ class Step:
     """
 
     def __init__(self, head, whole, batch, device, dynamic=False):
+        from monai.networks.nets.basic_unet import UpCat
+
+        from nerd_fast.segmentation.base.config import TrainConfig
+        from nerd_fast.segmentation.network.network import build_network
+
         torch.manual_seed(0)
         self.network = build_network(TrainConfig(filters=FILTERS), IMAGES, 1)
         if head != "conv1x1":
@@ -118,7 +122,7 @@ def limits(heads, device, caps_gib=CAPS_GIB):
     total = torch.cuda.get_device_properties(device).total_memory
     rows = []
     for cap in (cap for cap in caps_gib if cap * GIB <= total):
-        torch.cuda.set_per_process_memory_fraction(cap * GIB / total, device)
+        torch.cuda.set_per_process_memory_fraction((cap - CONTEXT_GIB) * GIB / total, device)
         try:
             for head in (head for head, whole in VARIANTS if head in heads and not whole):
                 batch = largest_batch(lambda size, head=head: _fits(head, size, device))

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from benchmarks import heads, peers, tables
+from benchmarks import heads, parity, peers, results, tables
 from benchmarks.workloads import Case, Workload
 from tests.benchmarks.tiny import CASE, CPU
 
@@ -93,3 +93,20 @@ def test_figures_are_bytes_over_time_and_their_share_of_the_copy():
     assert figures["median_ms"] == pytest.approx(1e-3)
     assert figures["gbps"] == pytest.approx(necessary / 1e3, rel=1e-2)
     assert figures["share"] == pytest.approx(necessary / 1e3 / 20, rel=1e-2)
+
+
+def test_no_convolution_of_a_head_runs_in_tf32_and_the_setting_comes_back(monkeypatch):
+    seen = []
+    oracles = parity.oracles
+
+    def watched(*arguments):
+        seen.append(torch.backends.cudnn.allow_tf32)
+        return oracles(*arguments)
+
+    monkeypatch.setattr(parity, "oracles", watched)
+    before = torch.backends.cudnn.allow_tf32
+    measured(monkeypatch, names=("conv1x1",))
+    assert seen == [False]
+    assert torch.backends.cudnn.allow_tf32 == before
+    written = results.empty({"date": "", "type": "cpu"}, 1.0, quick=True)
+    assert written["convolutions"] == {"heads": "float32", "steps": "tf32" if before else "float32"}

@@ -12,6 +12,7 @@ import torch
 from benchmarks import conftest, results
 from benchmarks.device import ROOT
 from benchmarks.selection import Selection
+from tests.absent import TRAINER, python_without
 
 
 def pytest_in_root(*arguments):
@@ -115,3 +116,10 @@ def test_a_run_that_was_interrupted_leaves_the_results_of_an_earlier_one(tmp_pat
     conftest.pytest_terminal_summary(reporter, pytest.ExitCode[status], config)
     assert (path.read_text() != "earlier") == is_written
     assert ("no results file" in lines[-1]) != is_written
+
+
+def test_the_suite_is_collected_without_the_trainer():
+    collect = ["--benchmark", "--collect-only", "-q", "-p", "no:cacheprovider"]
+    done = python_without(TRAINER, f"import pytest; sys.exit(pytest.main({collect!r}))")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "benchmarks/test_heads.py::" in done.stdout

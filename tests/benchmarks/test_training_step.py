@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from benchmarks import heads, training_step, workloads
+from benchmarks import device, heads, training_step, workloads
 
 EFFORT = heads.Effort(seconds=0.05, rounds=2, least=2)
 
@@ -65,4 +65,12 @@ def test_limits_cap_the_process_and_give_the_cap_back(monkeypatch):
         {"cap_gib": 11, "head": "conv1x1", "largest_batch": 40},
         {"cap_gib": 11, "head": "fused", "largest_batch": 41},
     ]
-    assert fractions == [11 / 16, 1.0]
+    assert fractions == [(11 - training_step.CONTEXT_GIB) / 16, 1.0]
+
+
+def test_a_cuda_device_has_an_index_which_the_memory_cap_needs(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 3)
+    for name in (None, "cuda"):
+        assert torch.cuda._utils._get_device_index(device.choose(name)) == 3
+    assert device.choose("cpu") == torch.device("cpu")

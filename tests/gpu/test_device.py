@@ -1,5 +1,7 @@
 """What only a CUDA GPU can show: compilation, graphs, determinism, mixed precision, size, memory, devices."""
 
+import gc
+
 import pytest
 import torch
 from torch._dynamo.testing import CompileCounterWithBackend
@@ -71,10 +73,11 @@ def test_a_captured_training_step_replays_to_the_same_bits(head_class):
     head = make(head_class)
     x = torch.randn(4, 16, 64, 96, device="cuda", requires_grad=True)
     side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
         for _ in range(3):
             step(head, x)
-    torch.cuda.synchronize()
+    torch.cuda.current_stream().wait_stream(side)
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         captured = step(head, x)
@@ -153,6 +156,7 @@ def test_running_out_of_memory_raises_and_leaves_no_leak(head_class):
     with pytest.raises(torch.cuda.OutOfMemoryError):
         head(large.requires_grad_()).sum().backward()  # its gradient alone would take 256 GiB
     del large
+    gc.collect()  # the traceback of what was raised holds the frames, and they the tensors
     torch.cuda.empty_cache()
     assert torch.cuda.memory_allocated() <= before
     head(small)
