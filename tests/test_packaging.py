@@ -55,6 +55,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(built):
     ours = {f"nerd_fast/{path.relative_to(ROOT / 'nerd_fast')}" for path in (ROOT / "nerd_fast").rglob("*.py")}
     kernels = {f"nerd_fast/kernels/{path.relative_to(ROOT / 'kernels')}" for path in (ROOT / "kernels").rglob("*.py")}
     assert {name for name in ours | kernels if "__pycache__" not in name} <= names
+    assert "nerd_fast/py.typed" in names
     assert {name.split("/")[0] for name in names} == {"nerd_fast", f"nerd_fast-{nerd_fast.__version__}.dist-info"}
 
 
