@@ -149,7 +149,7 @@ def _channels(case, channels, axis, size, percentiles, padding, whole, nonfinite
         fills.append(background_of(scaled, axis) if padding == "background" else np.float32(0))
         stacks.append(geometry.crop(scaled, fills[-1]))
     if cut := outside_of_crop(seen, geometry):
-        warnings.append(f"case {case.name}: {cut}; predict and evaluate see the whole slice with --window")
+        warnings.append(f"{case.name}: {cut}; predict and evaluate see the whole slice with --window")
     return grid, geometry, np.stack(stacks, axis=1), np.array(fills), warnings
 
 

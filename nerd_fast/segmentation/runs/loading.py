@@ -64,8 +64,14 @@ class RunData:
         return replace(self, **{name: value for name, value in asked.items() if value is not None})
 
     def differences(self, other):
-        """Lines that say how these data differ from those of `other`; no line where they are the same."""
+        """Lines that say how these data differ from those of `other`; no line where they are the same.
+
+        What an older run does not say, its axis and its spacing, is no difference.
+        """
         mine, theirs = asdict(self), asdict(other)
+        for name in ("axis", "spacing"):
+            if theirs[name] is None:
+                mine[name] = None
         before, now = theirs.pop("files"), mine.pop("files")
         lines = [f"{name}: {theirs[name]} -> {mine[name]}" for name in mine if mine[name] != theirs[name]]
         lines += [f"{path} has changed" for path in sorted(before.keys() & now.keys()) if before[path] != now[path]]
@@ -93,8 +99,10 @@ def find_split(dataset, path, seed):
     return split_of(dataset) or make_split(dataset.cases, seed=seed)
 
 
-def load_training(config):
+def load_training(config, *, padding="background"):
     """Read what `config` trains on: (RunData, prepared training cases, prepared validation cases).
+
+    `padding` is that of `prepare_case`.
 
     Raises DataError for the first file that cannot be trusted, a case without label, a split without training cases.
     """
@@ -118,7 +126,7 @@ def load_training(config):
         files=hash_files([*cases["train"], *cases["val"]], dataset.root),
         nonfinite=config.nonfinite,
         allow_geometry_mismatch=config.allow_geometry_mismatch,
-        padding="background",
+        padding=padding,
         spacing=list(typical_spacing(grids["train"], axis)),
     )
     prepared = {part: [prepare(case, data) for case in found] for part, found in cases.items()}
@@ -148,7 +156,7 @@ def prepare(case, data, *, labelled=True, whole=False):
     )
     sentences += prepared.warnings
     if data.spacing and (other := other_spacing(prepared.volume, axis, data.spacing)):
-        sentences.append(f"case {case.name}: {other}")
+        sentences.append(f"{case.name}: {other}")
     if is_first_process():
         for sentence in sentences:
             print(f"warning: {sentence}", file=sys.stderr)
@@ -160,4 +168,4 @@ def _axis_of(case, data):
     if data.axis is not None:
         return data.axis, []
     axis = slicing_axis(first_grids([case], data.channels[0])[case.name].spacing)
-    return axis, [f"case {case.name}: cut across axis {axis} by its spacing, for the run does not say across which"]
+    return axis, [f"{case.name}: cut across axis {axis} by its spacing, for the run does not say across which"]

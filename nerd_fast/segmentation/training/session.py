@@ -50,11 +50,14 @@ def train_run(config: TrainConfig) -> TrainedRun:
 
 def _prepare(config, checkpoint, trainer):
     """What is trained, and on what; the first process says so."""
-    data, train_cases, val_cases = load_training(config)
+    before = read_checkpoint(checkpoint) if checkpoint else None
+    # A run goes on with the padding it began with, which older ones do not say.
+    padding = RunData.of_checkpoint(before, checkpoint).padding if before else "background"
+    data, train_cases, val_cases = load_training(config, padding=padding)
     torch.manual_seed(config.seed)
     network = build_network(config, len(data.channels), data.classes)
-    if checkpoint:
-        _check_resume(config, data, network, checkpoint)
+    if before:
+        _check_resume(config, data, network, before, checkpoint)
     if config.compile:
         compile_network(network, data.size)
     slices = sum(len(case.images[:: config.every]) for case in train_cases)
@@ -65,8 +68,7 @@ def _prepare(config, checkpoint, trainer):
     return Segmenter(network, config, data.classes, identity), Slices(train_cases, val_cases, config)
 
 
-def _check_resume(config, data, network, path):
-    checkpoint = read_checkpoint(path)
+def _check_resume(config, data, network, checkpoint, path):
     load_weights(network, checkpoint, path)
     done = checkpoint.get("position", {}).get("epoch", 0)
     if config.epochs < done:

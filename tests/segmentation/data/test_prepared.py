@@ -183,7 +183,7 @@ def test_what_the_crop_cuts_off_the_scan_is_said_and_whole_slices_lose_nothing(t
     write_nifti(tmp_path / "a" / "T1.nii.gz", brain, np.diag([1.0, 1, 3, 1]))
     case = prepared(tmp_path / "a", label=None, size=(18, 64))
     (sentence,) = case.warnings
-    assert "case a: 480 of 1200 non-zero voxels (40.0%) lie outside of the crop to 18x64" in sentence
+    assert "a: 480 of 1200 non-zero voxels (40.0%) lie outside of the crop to 18x64" in sentence
     assert "--window" in sentence
     whole = prepared(tmp_path / "a", label=None, size=(18, 64), whole=True)
     assert (whole.warnings, whole.geometry.size) == ((), (40, 64))

@@ -56,7 +56,7 @@ def test_the_axis_of_the_run_cuts_a_later_scan_whatever_its_spacing(folder, caps
 def test_pixels_of_another_size_than_the_run_has_are_said(folder, capsys):
     data = loaded(folder)
     prepare(with_spacing(folder, "a", (1, 1.3, 1)), data, labelled=False)
-    assert "warning: case other: pixels of 1x1.3 mm, where others have 1x1 mm" in capsys.readouterr().err
+    assert "warning: other: pixels of 1x1.3 mm, where others have 1x1 mm" in capsys.readouterr().err
 
 
 def test_training_cases_across_different_axes_are_refused_until_one_is_chosen(folder):

@@ -83,6 +83,22 @@ def test_a_run_of_a_version_that_knew_fewer_options_is_continued_and_evaluated(d
     assert command("evaluate", "--run", tmp_path, "--data", data)[0] == 0
 
 
+def test_a_run_that_does_not_say_its_axis_and_padding_goes_on_as_it_began(data, tmp_path):
+    train(tiny_config(data, tmp_path, epochs=1))
+    path = tmp_path / "last.ckpt"
+    checkpoint = read_checkpoint(path)
+    checkpoint["config"]["epochs"] = 2
+    checkpoint["data"]["axis"] = None
+    for name in ("padding", "spacing"):
+        del checkpoint["data"][name]
+    write_checkpoint(checkpoint, path)
+    code, _, message = command("train", "--out", tmp_path, "--resume")
+    assert code == 0, message
+    assert len(log_of(tmp_path)) == 1 + 2
+    found = read_checkpoint(path)["data"]
+    assert (found["axis"], found["padding"], found["spacing"]) == (2, "zero", [2, 2])
+
+
 def test_a_new_rate_counts_when_a_run_is_resumed_with_it(data, tmp_path):
     train(tiny_config(data, tmp_path, epochs=1))
     train(tiny_config(data, tmp_path, epochs=2, lr=0.125, weight_decay=0.5, resume=True, override=True))
