@@ -18,6 +18,7 @@ from nerd_fast.segmentation.base.errors import UsageError
 from nerd_fast.segmentation.base.files import check_folder, check_outputs, whole_file
 from nerd_fast.segmentation.base.tables import Table
 from nerd_fast.segmentation.network.compared import cases_of_run, load_networks, names_of_runs
+from nerd_fast.segmentation.network.controls import BlindNeRDm
 from nerd_fast.segmentation.pictures.figures import calibration_figure
 from nerd_fast.segmentation.pictures.shift import PositionMoments, border_effect, ordinary_variance, profile
 from nerd_fast.segmentation.pictures.shift_figures import border_figure, profile_figure
@@ -149,8 +150,8 @@ def _last_features(network, batch):
 
 def calibration_maps(head, size):
     """{name: (n, H, W)} of a NeRD head over an image: 1/sigma(v) and -mu/sigma(v) of NeRDm, and w(v); else {}."""
-    if not isinstance(head, (nerd_fast.NeRDm, nerd_fast.NeRDc)):
-        return {}
+    if not isinstance(head, (nerd_fast.NeRDm, nerd_fast.NeRDc)) or isinstance(head, BlindNeRDm):
+        return {}  # of a blind head every map is one colour
     with torch.inference_mode():
         maps = {"w(v)": head.position_map(size)[0].flatten(0, 1)}
         if isinstance(head, nerd_fast.NeRDm):

@@ -215,7 +215,7 @@ def _describe(mask, truth, missing, over):
 def _overlay_legend(figure):
     from matplotlib.patches import Patch
 
-    boxed = {"missed": MISSED, "over-segmented": OVER}
+    boxed = {"missed, the largest": MISSED, "over-segmented, the largest": OVER}
     handles = [Patch(facecolor=MASK, label="mask")]
     handles += [Patch(facecolor="#404040", edgecolor=colour, linewidth=2, label=name) for name, colour in boxed.items()]
     figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False, fontsize=10)

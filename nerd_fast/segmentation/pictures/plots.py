@@ -57,6 +57,8 @@ def losses_figure(path, runs, *, title=None):
     `runs` is {model: [metrics.csv of a run, one per seed]}; models of one head, the first word of their name, share a
     colour. The loss has a logarithmic axis, on which a loss that is a quarter of another is always as far below it.
     """
+    from matplotlib.ticker import LogFormatter, MaxNLocator
+
     figure, axes = sheet(1, 1, panel=(5.6, 3.8), extra=0.4)
     (axis,) = axes[0]
     heads = list(dict.fromkeys(model.split()[0] for model in runs))
@@ -70,6 +72,9 @@ def losses_figure(path, runs, *, title=None):
         drawn.append(colour)
         axis.plot(epochs, means, style, marker=".", color=colour, label=model)
     axis.set_yscale("log")
+    for level in (axis.yaxis.set_major_formatter, axis.yaxis.set_minor_formatter):
+        level(LogFormatter(labelOnlyBase=False))
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axis.set_xlabel("epoch")
     axis.set_ylabel("training loss")
     axis.grid(alpha=0.3, which="both")

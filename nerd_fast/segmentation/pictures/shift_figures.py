@@ -7,6 +7,7 @@ import numpy as np
 from nerd_fast.segmentation.pictures.drawing import COLOURS, save, sheet
 
 MOST_LABELS = 6
+STYLES = ("-", "--", ":")  # lines of runs that hardly differ lie on one another
 
 
 def profile_figure(path, profiles, *, title=None):
@@ -37,8 +38,8 @@ def border_figure(path, borders, *, title=None):
     """Draw the border effect, {run: RMS change at each distance from a border that came nearer}, a line per run."""
     figure, axes = sheet(1, 1, panel=(5.2, 3.4), extra=0.3)
     (axis,) = axes[0]
-    for colour, (name, values) in zip(cycle(COLOURS), borders.items(), strict=False):
-        axis.plot(np.arange(len(values)), values, color=colour, marker=".", label=name)
+    for colour, style, (name, values) in zip(cycle(COLOURS), cycle(STYLES), borders.items(), strict=False):
+        axis.plot(np.arange(len(values)), values, style, color=colour, marker=".", label=name)
     axis.set_ylim(bottom=0)
     axis.set_ylabel("RMS change / ordinary spread there")
     _style(axis, "distance to the new border, pixels")

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import nerd_fast
+from nerd_fast.segmentation.network.controls import BlindNeRDm
 from nerd_fast.segmentation.pictures.diagnosis import are_numbers, calibrated, calibration_maps
 from tests.segmentation.images import write_case
 from tests.segmentation.runs_for_tests import arguments, command
@@ -49,6 +50,7 @@ def test_the_maps_of_a_head_are_those_of_the_paper():
     np.testing.assert_allclose(maps["w(v)"].reshape(2, 3, 6, 5), expected, rtol=1e-5)
     assert list(calibration_maps(nerd_fast.NeRDc(3, 1), (6, 5))) == ["w(v)"]
     assert calibration_maps(torch.nn.Conv2d(3, 1, 1), (6, 5)) == {}
+    assert calibration_maps(BlindNeRDm(3, 1), (6, 5)) == {}, "one colour would show nothing"
 
 
 @pytest.mark.slow
