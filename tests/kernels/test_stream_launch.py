@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from nerd_fast import kernels
-from nerd_fast.kernels import launch, map_launch, map_tiling
+from nerd_fast.kernels import launch, map_plan, map_tiling
+from nerd_fast.kernels.plan import Features
 
 pytestmark = pytest.mark.interpreter
 
@@ -22,6 +23,11 @@ def stream_launches(monkeypatch):
 
     monkeypatch.setattr(launch.Launch, "run", counting)
     return counted
+
+
+def forget_plans():
+    map_plan.forward.cache_clear()
+    map_plan.backward.cache_clear()
 
 
 def tensors(batch=9, channels=16, classes=2, spatial=(4, 8), layout=torch.contiguous_format, device="cpu"):
@@ -55,11 +61,13 @@ def test_one_share_of_a_batch_gives_what_several_give_in_one_launch(layout, stre
     logits = kernels.position_map_forward(*operands)
     shared = kernels.position_map_backward(grad, *operands, wants=[True, True, True])
     assert all(step.arguments["shares"] > 1 for step in stream_launches[:2])
+    forget_plans()
     monkeypatch.setattr(map_tiling, "shares", lambda *_: 1)
     stream_launches.clear()
     assert torch.equal(kernels.position_map_forward(*operands), logits)
     whole = kernels.position_map_backward(grad, *operands, wants=[True, True, True])
     assert [step.kernel.__name__ for step in stream_launches] == ["map_forward", "map_backward"]
+    forget_plans()
     for one, several in zip(whole, shared, strict=True):
         torch.testing.assert_close(one, several)
 
@@ -69,7 +77,8 @@ def test_a_map_copies_features_in_neither_memory_format(layout, stream_launches,
     _, x, weight, beta = tensors(layout=layout, device=device)
     kernels.position_map_forward(x, weight, beta)
     assert stream_launches[0].arguments["x"].data_ptr() == x.data_ptr()
-    assert map_launch.adjacency(x) == ("positions" if layout is torch.contiguous_format else "channels")
+    adjacent = map_plan.adjacency(Features.of(x.shape, x.stride()), x.shape[1])
+    assert adjacent == ("positions" if layout is torch.contiguous_format else "channels")
 
 
 def test_a_normalisation_is_one_launch_forward_and_at_most_three_backward(stream_launches, device):
