@@ -102,7 +102,11 @@ class CaseCheck:
     def _check_crop(self) -> None:
         if self.grid is not None and (found := outside_of_crop(self.seen, self.geometry)):
             self._report(
-                "warning", self.grid.source, found, "a crop that holds all of the scan", "choose a larger size"
+                "warning",
+                self.grid.source,
+                found,
+                "a crop that holds all of it",
+                "choose a larger size, or use --window",
             )
 
     def _take_grid(self, volume: Volume) -> None:

@@ -2,7 +2,8 @@
 
 - `model.safetensors`: the weights, names as in the network's state dict; its metadata hold `config.json`, and
   `load_network` makes the network of them.
-- `config.json`: the options and the data of the run: channels and their order, slice size, label values, percentiles.
+- `config.json`: the options and the data of the run: channels and their order, slice size, axis, padding,
+  label values, percentiles.
 - `model.pt2`: a `torch.export` program of plain ATen operators, which `torch.export.load` runs with PyTorch alone. It
   takes slices (B, C, H, W) in float32, any B, each channel scaled to [0, 1] over its volume, and returns logits
   (B, K, H, W). H and W are fixed: a head depends on positions, and its position map is folded for that size.
