@@ -31,8 +31,6 @@ def results(run, module, x, grad):
 @pytest.mark.parametrize("name", MODULES)
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 def test_a_window_for_each_sample_gives_the_values_and_gradients_of_separate_calls(name, layout, backend, device):
-    if (name, backend) == ("NeRDNorm", "triton"):
-        pytest.skip("there is no kernel for the normalisation yet")
     module = MODULES[name](backend=backend, device=device)
     x = torch.randn(4, 5, 4, 6, device=device).contiguous(memory_format=layout)
     grad = torch.randn(4, 5 if name == "NeRDNorm" else 2, 4, 6, device=device)
