@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from torch import nn
 
-from nerd_fast.heads import NeRDc, NeRDm
+from nerd_fast.heads import NeRDc, NeRDHead, NeRDm
 from nerd_fast.surgery import replace_head
 
 HEAD_OPTIONS = ("hidden_channels", "activation", "distance_scale", "backend", "precision")
@@ -21,7 +21,7 @@ HEAD_OPTIONS = ("hidden_channels", "activation", "distance_scale", "backend", "p
 class _HeadMixin:
     """Builds the network of the next trainer in line and replaces its heads, deep supervision's included."""
 
-    head_class: ClassVar[type[nn.Module]]
+    head_class: ClassVar[type[NeRDHead]]
 
     @classmethod
     def build_network_architecture(
@@ -43,6 +43,7 @@ class _HeadMixin:
         options = head_options(configuration_manager.configuration)
         build = super().build_network_architecture  # type: ignore[misc]  # of the trainer this is mixed into
         shape = (num_input_channels, num_output_channels, enable_deep_supervision)
+        network: nn.Module
         if "plans_manager" in inspect.signature(build).parameters:
             network = build(plans_manager, configuration_manager, *shape)
         else:  # trainers written for nnU-Net before 2.8

@@ -18,7 +18,11 @@ NOT_PART_OF_A_RUN = ("data", "out", "split", "num_workers", "resume", "override"
 
 Head = Literal["conv", "nerdm", "nerdc", "coordconv", "blind"]
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
-OLD_PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}  # in checkpoints of earlier versions
+OLD_PRECISIONS: dict[str, Precision] = {
+    "32": "32-true",
+    "bf16": "bf16-mixed",
+    "16": "16-mixed",
+}  # in checkpoints of earlier versions
 MODELS = {"conv": "U-Net", "nerdc": "NeRDc", "nerdm": "NeRDm", "coordconv": "CoordConv", "blind": "NeRDm-blind"}
 """What tables and pictures call the network with each head."""
 

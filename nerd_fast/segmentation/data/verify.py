@@ -29,7 +29,7 @@ def verify_dataset(
     dataset: DataSet,
     *,
     split: Mapping[str, Sequence[str]] | str | os.PathLike | None = None,
-    size: tuple[int, int] | None = None,
+    size: tuple[int, ...] | None = None,
     axis: int | None = None,
     label_values: Sequence[int] | None = None,
     nonfinite: Literal["error", "zero"] = "error",
