@@ -5,8 +5,10 @@ from functools import cache
 import torch
 
 from nerd_fast.kernels import plan
+from nerd_fast.kernels.calibrator_backward_narrow import calibrator_backward_narrow
 from nerd_fast.kernels.launch import on_device_of
 from nerd_fast.kernels.layout import empty_logits
+from nerd_fast.kernels.reduction import GRADIENTS
 
 
 def forward(x, classifier, weights, biases, bias, *, out_channels, origin, extent, activation, scale, precision):
@@ -120,11 +122,26 @@ def backward_launches(planned, call, grad, slots):
         **call.calibrator,
     }
     yield planned.apply.on(arguments)
+    yield from parameter_launches(planned, call, grad_f, rows, slots)
+
+
+def parameter_launches(planned, call, grad_f, apply_rows, slots):
+    """Those of the launches of a backward that make parameters' gradients of what the first one wrote."""
+    rows = apply_rows
     if planned.calibrator:
-        apply_rows, rows = rows, _workspace(grad, planned.rows)
-        yield planned.calibrator.on({"rows": rows, "grad_f": grad_f, "apply_rows": apply_rows, **call.calibrator})
+        rows = grad_f if planned.rows.plane else _workspace(grad_f, planned.rows[:2])
+        arguments = {"rows": rows, "grad_f": grad_f, "apply_rows": apply_rows, **call.calibrator}
+        if planned.calibrator.kernel is calibrator_backward_narrow:
+            arguments["classifier"] = call.classifier if planned.folded else None
+        yield planned.calibrator.on(arguments)
     if planned.reduction:
-        yield planned.reduction.on({"gradients": tuple([slots[place] for place in planned.summed]), "rows": rows})
+        gradients = tuple([slots[place] for place in planned.summed])
+        arguments = {"gradients": gradients[:GRADIENTS], "rows": rows, "last": None, "last_gradients": None}
+        if planned.folded:
+            weights, biases = call.calibrator["weights"], call.calibrator["biases"]
+            arguments["last"] = (weights[-1], biases[-1], call.classifier)
+            arguments["last_gradients"] = gradients[GRADIENTS:]
+        yield planned.reduction.on(arguments)
 
 
 def _workspace(like, shape):

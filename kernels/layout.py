@@ -14,6 +14,47 @@ class Flat(NamedTuple):
     copied: bool
 
 
+class Rows(NamedTuple):
+    """Where the rows of partial sums lie, one for each program, `width` columns each.
+
+    Row r begins at r stride + min(r, longer_rows) longer_by; its columns lie in pieces of `span`, `plane` apart.
+    """
+
+    count: int
+    width: int
+    stride: int
+    longer_rows: int
+    longer_by: int
+    span: int
+    plane: int
+
+    @classmethod
+    def apart(cls, count, width):
+        """Rows one after the other, in memory of their own."""
+        return cls(count, width, width, 0, 0, width, 0)
+
+    @classmethod
+    def within(cls, count, width, planes, positions, tiles):
+        """Rows in the planes that their programs have read, each in its own tiles' columns; None if they do not fit.
+
+        The tiles, of so many positions, are dealt out in turn: a program has tiles // count neighbours, or one more.
+        """
+        span = tiles // count * positions
+        if width > planes * span:
+            return None
+        return cls(count, width, span, tiles % count, positions, span, tiles * positions)
+
+    def integers(self):
+        """The arguments of the kernels that write and read the rows."""
+        return {
+            "row_stride": self.stride,
+            "longer_rows": self.longer_rows,
+            "longer_by": self.longer_by,
+            "row_span": self.span,
+            "row_plane": self.plane,
+        }
+
+
 def flat(shape, strides):
     """How a tensor of this shape (B, C, *spatial) and these strides is read as (B, C, N)."""
     stride = position_stride(shape[2:], strides[2:])

@@ -73,4 +73,4 @@ def backward_launches(grad, x, weight, slots):
         stand_in = grad_beta if grad_weight is None else grad_weight
         gradients = [stand_in if slot is None else slot for slot in slots[1:]]
         places = (*gradients, *[stand_in] * (reduction.GRADIENTS - 2))
-        yield planned.summing.on({"gradients": places, "rows": rows})
+        yield planned.summing.on({"gradients": places, "rows": rows, "last": None, "last_gradients": None})

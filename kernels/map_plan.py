@@ -5,7 +5,7 @@ from functools import lru_cache
 
 from nerd_fast.kernels import map_tiling, reduction
 from nerd_fast.kernels.launch import Step
-from nerd_fast.kernels.layout import Flat, flat
+from nerd_fast.kernels.layout import Flat, Rows, flat
 from nerd_fast.kernels.map_backward import map_backward
 from nerd_fast.kernels.map_forward import map_forward
 from nerd_fast.kernels.plan import PLANS, Features
@@ -120,12 +120,7 @@ def backward(shape, x_strides, classes, weight_strides, grad_strides, grad_x_str
 def _summing(rows, weight_end, wants):
     """The launch that sums the rows into the gradients of weight and beta, the first two of the places of a row."""
     ends = (weight_end, *[rows[1]] * (reduction.GRADIENTS - 1))
-    integers = {
-        "count": rows[0],
-        "width": rows[1],
-        "wanted": wants[1] + 2 * wants[2],
-        **dict(zip(reduction.ENDS, ends, strict=True)),
-    }
+    integers = reduction.integers(Rows.apart(*rows), ends, wants[1:])
     constants = {"ROWS_AT_ONCE": reduction.ROWS_AT_ONCE, "COLUMNS": reduction.COLUMNS}
     return Step(reduction.sum_rows, -(-rows[1] // reduction.COLUMNS), integers, constants, OPTIONS)
 

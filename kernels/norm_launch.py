@@ -3,7 +3,7 @@
 import torch
 
 from nerd_fast.kernels import norm_plan
-from nerd_fast.kernels.heads import Call, capability_of
+from nerd_fast.kernels.heads import Call, capability_of, parameter_launches
 from nerd_fast.kernels.launch import on_device_of
 from nerd_fast.kernels.layout import destination, empty_logits
 
@@ -68,10 +68,7 @@ def backward_launches(planned, call, grad, slots):
         **call.calibrator,
     }
     yield planned.apply.on(arguments)
-    if planned.calibrator:
-        rows = _workspace(grad, planned.rows)
-        yield planned.calibrator.on({"rows": rows, "grad_f": grad_f, "apply_rows": None, **call.calibrator})
-        yield planned.reduction.on({"gradients": tuple([slots[place] for place in planned.summed]), "rows": rows})
+    yield from parameter_launches(planned, call, grad_f, None, slots)
 
 
 def _workspace(like, shape):

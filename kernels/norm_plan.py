@@ -68,13 +68,13 @@ def plan_backward(head, shape, x_strides, grad_strides, grad_x_strides, wants):
     apply = Step(norm_backward, tiles * shares, integers, constants, norm_tiling.options(tile))
     copies = x.strides.copied, grad.copied, grad_x.copied
     if not wants_f:
-        return plan.Backward(apply, None, None, None, None, None, (), *copies)
+        return plan.Backward(apply, None, None, None, None, None, (), False, *copies)
     grad_f = (shares, head.outputs, tiles * tile.positions)
     of_head = (wants[0], False, False, *wants[1:])  # with the places of a head's classifier and bias
     calibrator, rows = plan.calibrator_step(head, x, grad_f, None, of_head)
-    summing, summed = plan.reduction_step(head, rows, of_head)
+    summing, summed = plan.reduction_step(head, rows, of_head, wants_f)
     places = tuple(place - 2 for place in summed)
-    return plan.Backward(apply, calibrator, summing, grad_f, None, rows, places, *copies)
+    return plan.Backward(apply, calibrator, summing, grad_f, None, rows, places, False, *copies)
 
 
 def _constants(head, tile):

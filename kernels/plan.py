@@ -13,8 +13,9 @@ from nerd_fast.kernels import reduction, tiling
 from nerd_fast.kernels.apply_backward import apply_backward
 from nerd_fast.kernels.apply_forward import apply_forward
 from nerd_fast.kernels.calibrator_backward import calibrator_backward
+from nerd_fast.kernels.calibrator_backward_narrow import calibrator_backward_narrow
 from nerd_fast.kernels.launch import Step
-from nerd_fast.kernels.layout import Flat, flat
+from nerd_fast.kernels.layout import Flat, Rows, flat
 
 PLANS = 256  # of each direction: a training loop needs one or two, images of many sizes one for each
 
@@ -54,10 +55,11 @@ class Forward:
 
 @dataclass(frozen=True)
 class Backward:
-    """The launches of a backward, the shapes of their float32 workspaces, None where there is none of them.
+    """The launches of a backward, and the shapes of their float32 workspaces, None where there is none of them.
 
-    `summed` lists, for each place of a row, which of the gradients is summed there, in the order of `backward`; one
-    that is not wanted has another stand in.
+    `summed` lists, for each place of a row, which of the gradients is summed
+    there, in the order of `backward`, and then, where the last layer is `folded`, its weight, bias and the classifier;
+    one that is not wanted has another stand in.
     """
 
     apply: Step
@@ -65,8 +67,9 @@ class Backward:
     reduction: Step | None
     grad_f: tuple[int, int, int] | None
     apply_rows: tuple[int, int] | None
-    rows: tuple[int, int] | None
+    rows: Rows | None
     summed: tuple[int, ...]
+    folded: bool
     x_copied: bool
     grad_copied: bool
     grad_x_copied: bool
@@ -108,8 +111,9 @@ def plan_backward(head, shape, x_strides, grad_strides, grad_x_strides, wants):
     grad_x = flat(shape, grad_x_strides) if wants[0] else Flat(0, 0, 0, False)
     tile = tiling.apply_backward(head, x.aligned(head.in_channels))
     tiles, shares = x.cover(tile)
-    wants_f, wants_rows = any(wants[3:]), wants[1] or wants[2]
-    grad_f = (shares, head.outputs, tiles * tile.positions) if wants_f else None
+    wants_f = any(wants[1:] if head.folded else wants[3:])
+    wants_rows = (wants[1] or wants[2]) and not head.folded
+    grad_f = (shares, head.planes + head.folded, tiles * tile.positions) if wants_f else None
     apply_rows = (tiles * shares, head.out_channels * (head.in_channels + 1)) if wants_rows else None
     integers = {
         **_strides("stride_db", "stride_dc", "stride_dp", grad_x),
@@ -123,24 +127,28 @@ def plan_backward(head, shape, x_strides, grad_strides, grad_x_strides, wants):
     constants = _map_constants(head, tile) | {
         "WANTS_X": wants[0],
         "WANTS_F": wants_f,
-        "WANTS_CLASSIFIER": wants[1],
-        "WANTS_BIAS": wants[2],
+        "WANTS_CLASSIFIER": wants[1] and not head.folded,
+        "WANTS_BIAS": wants[2] and not head.folded,
     }
     apply = Step(apply_backward, tiles * shares, integers, constants, options(tile))
-    calibrator, rows = calibrator_step(head, x, grad_f, apply_rows, wants) if wants_f else (None, apply_rows)
-    summing, summed = reduction_step(head, rows, wants) if wants_f or wants_rows else (None, ())
+    calibrator, rows = None, Rows.apart(*apply_rows) if wants_rows else None
+    if wants_f:
+        calibrator, rows = calibrator_step(head, x, grad_f, apply_rows, wants)
+    summing, summed = reduction_step(head, rows, wants, wants_f) if rows else (None, ())
     copies = x.strides.copied, grad.copied, grad_x.copied
-    return Backward(apply, calibrator, summing, grad_f, apply_rows, rows, summed, *copies)
+    return Backward(apply, calibrator, summing, grad_f, apply_rows, rows, summed, head.folded, *copies)
 
 
 def calibrator_step(head, x, grad_f, apply_rows, wants):
-    """The launch of the calibrator's backward, and the shape of the rows that it writes."""
-    tile = tiling.calibrator_backward(head)
+    """The launch of the calibrator's backward, and the Rows that it writes."""
+    tile = tiling.calibrator_backward_narrow(head) if head.narrow else tiling.calibrator_backward(head)
     offsets = _parameter_offsets(head)
     tiles = -(-x.positions // tile.positions)
     programs = tiling.row_programs(tiles)
     apply_programs, apply_columns = apply_rows or (0, 0)
     classifier_columns = head.out_channels * head.in_channels
+    width = offsets[-1] + (head.hidden_channels[-1] + 1 if head.folded else apply_columns)
+    rows = Rows.apart(programs, width)
     integers = {
         "positions": x.positions,
         "grad_f_width": grad_f[2],
@@ -152,48 +160,56 @@ def calibrator_step(head, x, grad_f, apply_rows, wants):
         "last_apply_column": apply_columns if wants[2] else classifier_columns,
     }
     constants = {
-        "OUTPUTS": head.outputs,
+        "OUTPUTS": head.planes,
         "APPLY_COLUMNS": apply_columns,
         "OFFSETS": offsets,
         **calibrator_constants(head),
         "P": tile.positions,
-        "DEPTH": tile.depth,
     }
-    step = Step(calibrator_backward, programs, integers, constants, options(tile))
-    return step, (programs, offsets[-1] + apply_columns)
+    if not head.narrow:
+        constants["DEPTH"] = tile.depth
+        return Step(calibrator_backward, programs, integers, constants, options(tile)), rows
+    if grad_f[2] == tiles * tile.positions:
+        rows = Rows.within(programs, width, grad_f[1], tile.positions, tiles) or rows
+    constants |= {"PADDED_OUTPUTS": tiling.padded(head.planes), "FOLDED": head.folded}
+    return Step(calibrator_backward_narrow, programs, integers | rows.integers(), constants, options(tile)), rows
 
 
-def reduction_step(head, rows, wants):
+def reduction_step(head, rows, wants, wants_f):
     """The launch that sums the rows, and which gradient lies in each place of a row.
 
-    A row lists the calibrator's parameters, if they are wanted, layer by layer, weight and bias, in as many places as
-    the deepest calibrator has, then the classifier and the bias.
+    A row lists the calibrator's parameters, if its backward has run, layer by layer, weight and bias, in as many places
+    as the deepest calibrator has, then the classifier and the bias. With a folded last layer the sums that its and the
+    classifier's gradients are made of lie in the classifier's place; that of dbeta is the gradient of the bias.
     """
-    layers = head.depth + 1
+    layers = head.depth + 1 - head.folded
+    offsets = _parameter_offsets(head)[: 2 * layers + 1] if wants_f else (0,) * (2 * layers + 1)
     absent = reduction.GRADIENTS - 2 * layers - 2
-    pairs = [place for layer in range(layers) for place in (3 + layer, 3 + layers + layer)]
-    places = [*pairs, *[None] * absent, 1, 2]
-    offsets = _parameter_offsets(head) if any(wants[3:]) else (0,) * (2 * layers + 1)
-    classifier_end = offsets[-1] + head.out_channels * head.in_channels
-    ends = (*offsets[1:], *[offsets[-1]] * absent, classifier_end, classifier_end + head.out_channels)
+    pairs = [place for layer in range(layers) for place in (3 + layer, 4 + head.depth + layer)]
+    places = [*pairs, *[None] * absent, None if head.folded else 1, 2]
+    bias_column = max(offsets[-1], rows.width - head.out_channels)
+    ends = (*offsets[1:], *[offsets[-1]] * absent, bias_column, rows.width)
+    if head.folded:
+        places += [3 + head.depth, 4 + 2 * head.depth, 1]
     wanted = [place is not None and wants[place] for place in places]
     # One that is not wanted has the type of one that is, so that no other kernel is compiled for it.
     stand_in = places[wanted.index(True)]
-    integers = {
-        "count": rows[0],
-        "width": rows[1],
-        "wanted": sum(1 << i for i, want in enumerate(wanted) if want),
-        **dict(zip(reduction.ENDS, ends, strict=True)),
+    programs = -(-rows.width // reduction.COLUMNS)
+    integers = reduction.integers(rows, ends, wanted) | {
+        "folded_column": offsets[-1],
+        "channels": head.in_channels,
+        "hidden": head.hidden_channels[-1],
     }
     constants = {"ROWS_AT_ONCE": reduction.ROWS_AT_ONCE, "COLUMNS": reduction.COLUMNS}
-    programs = -(-rows[1] // reduction.COLUMNS)
-    step = Step(reduction.sum_rows, programs, integers, constants, {"num_warps": 4, "num_stages": 1})
+    folded_programs = head.in_channels if head.folded and (wants[1] or wanted[12] or wanted[13]) else 0
+    options = {"num_warps": 4, "num_stages": 1}
+    step = Step(reduction.sum_rows, programs + folded_programs, integers, constants, options)
     return step, tuple(place if want else stand_in for place, want in zip(places, wanted, strict=True))
 
 
 def _parameter_offsets(head):
     """Where the calibrator's parameters begin in a row of partial sums: weight, bias, weight, ..., and the end."""
-    widths = (2 * head.spatial_dims, *head.hidden_channels, head.outputs)
+    widths = (2 * head.spatial_dims, *head.hidden_channels, head.planes)
     sizes = (size for fan_in, fan_out in pairwise(widths) for size in (fan_out * fan_in, fan_out))
     return (0, *accumulate(sizes))
 

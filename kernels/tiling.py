@@ -32,6 +32,21 @@ class Head:
         return len(self.hidden_channels)
 
     @property
+    def narrow(self):
+        """Whether the gradients of the calibrator fit into the registers of a program."""
+        return self.widest <= 32 and self.planes <= 64
+
+    @property
+    def folded(self):
+        """Whether the backward goes by (W, beta), C + 1 planes, and not by (a, b): NeRDm with one class."""
+        return FOLDS and self.modulates and self.out_channels == 1 and self.widest <= 32 and self.in_channels <= 64
+
+    @property
+    def planes(self):
+        """Outputs of the calibrator, or of the map that it is folded into but for beta: planes of gradients."""
+        return self.in_channels if self.folded else self.outputs
+
+    @property
     def widest(self):
         return max(self.padded)
 
@@ -67,6 +82,8 @@ DEPTH = 16
 # 32 positions are a full 128-byte line of float32. With 4 warps and hidden (64, 64) the ieee forward takes 96 registers
 # on sm_80 and 87 on sm_90; 64 positions with 4 warps take 164 and 168, which halves the programs on a multiprocessor.
 POSITIONS = 32
+
+FOLDS = False
 
 # Beyond this hidden width 4 warps spill: 168 bytes in the backward of a head of 64 channels and 3 classes at 128.
 WIDE = 64
@@ -121,6 +138,11 @@ def calibrator_backward(head):
     """
     deep = sum(head.padded) > 256 or (head.widest > WIDE and head.depth > 2)
     return Tile(16 if deep or head.precision == "tf32x3" else POSITIONS, 1, 1, 1, DEPTH, 8)
+
+
+def calibrator_backward_narrow(head):
+    """16 positions, 8 warps and 128 registers: two programs on a multiprocessor; at 32 positions 96 bytes spill."""
+    return Tile(16, 1, 1, 1, DEPTH, 8, 128)
 
 
 def power_of_two(size):

@@ -92,7 +92,7 @@ def test_a_normalisation_is_one_launch_forward_and_at_most_three_backward(stream
     assert len(stream_launches) == 2
     kernels.normalisation_backward(grad, x, weights, biases, **options, wants=[True] * 5)
     names = [step.kernel.__name__ for step in stream_launches[2:]]
-    assert names == ["norm_backward", "calibrator_backward", "sum_rows"]
+    assert names == ["norm_backward", "calibrator_backward_narrow", "sum_rows"]
 
 
 def test_large_images_take_one_share_and_small_ones_many():

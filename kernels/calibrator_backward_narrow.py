@@ -1,0 +1,251 @@
+"""The calibrator's backward where its layers are narrow: the gradients stay in registers from one tile to the next.
+
+As `calibrator_backward`, for hidden layers of up to 32 and up to 64 outputs, the paper's sizes. Each program walks
+neighbouring tiles of P positions and holds the sums of every parameter's gradient; it writes its row once, at its end.
+Sums over positions are taken there too: until then they are kept position by position, without a word between threads.
+
+With FOLDED (NeRDm with one class) grad_f holds the gradients of the head as a position-wise linear map: C planes dW_c
+and one plane dbeta. With W_c = w_c a_c and beta = sum_c w_c b_c, the last layer of rows (A_c, B_c)
+
+    d_h = sum_c dW_c w_c A_c + dbeta sum_c w_c B_c
+
+and a row holds the unweighted sums over v of dW_c h, dW_c, dbeta h and dbeta; `reduction` makes of them the gradients
+of the last layer and of the classifier.
+
+Pointers
+    rows, grad_f, apply_rows, weights, biases as in `calibrator_backward`; classifier (C,), with FOLDED
+    A row may lie in the memory of those columns of grad_f that its program has read: see `Rows` in `plan`.
+"""
+
+import triton
+import triton.language as tl
+
+from nerd_fast.kernels.calibrator import activate, activation_backward, hidden_layers
+from nerd_fast.kernels.calibrator_backward import INTEGERS
+from nerd_fast.kernels.reduction import row_offsets
+
+
+@triton.jit(do_not_specialize=(*INTEGERS, "row_stride", "longer_rows", "longer_by", "row_span", "row_plane"))
+def calibrator_backward_narrow(
+    rows,
+    grad_f,
+    apply_rows,
+    classifier,
+    weights,
+    biases,
+    positions,
+    grad_f_width,
+    tiles,
+    apply_programs,
+    first_apply_column,
+    last_apply_column,
+    row_stride,
+    longer_rows,
+    longer_by,
+    row_span,
+    row_plane,
+    height,
+    width,
+    origin_d,
+    origin_h,
+    origin_w,
+    extent_d,
+    extent_h,
+    extent_w,
+    shares,
+    OUTPUTS: tl.constexpr,
+    PADDED_OUTPUTS: tl.constexpr,
+    FOLDED: tl.constexpr,
+    APPLY_COLUMNS: tl.constexpr,
+    HIDDEN: tl.constexpr,
+    PADDED: tl.constexpr,
+    OFFSETS: tl.constexpr,
+    SPATIAL_DIMS: tl.constexpr,
+    ACTIVATION: tl.constexpr,
+    SCALE: tl.constexpr,
+    PRECISION: tl.constexpr,
+    P: tl.constexpr,
+):
+    LAST: tl.constexpr = len(HIDDEN) - 1
+    program, programs = tl.program_id(0), tl.num_programs(0)
+    first = program * (tiles // programs) + tl.minimum(program, tiles % programs)
+    count = tiles // programs + (program < tiles % programs).to(tl.int32)
+
+    outputs = tl.arange(0, PADDED_OUTPUTS)
+    units = tl.arange(0, PADDED[LAST])
+    last_layer = outputs[:, None] * HIDDEN[LAST] + units[None, :]
+    in_last_layer = (outputs < OUTPUTS)[:, None] & (units < HIDDEN[LAST])[None, :]
+    w = tl.load(weights[LAST + 1] + last_layer, mask=in_last_layer, other=0.0).to(tl.float32)
+    if FOLDED:
+        chosen = tl.load(classifier + outputs, mask=outputs < OUTPUTS, other=0.0).to(tl.float32)
+        w_beta = tl.load(weights[LAST + 1] + OUTPUTS * HIDDEN[LAST] + last_layer, mask=in_last_layer, other=0.0)
+        w_beta = tl.sum(w_beta.to(tl.float32) * chosen[:, None], 0)
+        w *= chosen[:, None]
+        beta_by_h = _zeros(P, PADDED[LAST])
+        beta_sum = tl.zeros([P], tl.float32)
+
+    last_weight = _zeros(PADDED_OUTPUTS, PADDED[LAST])
+    last_bias = _zeros(P, PADDED_OUTPUTS)
+    hidden_weights, hidden_biases, first_layer = (), (), ()
+    for i in tl.static_range(LAST):
+        hidden_weights += (_zeros(PADDED[i + 1], PADDED[i]),)
+        hidden_biases += (_zeros(P, PADDED[i + 1]),)
+    for axis in tl.static_range(SPATIAL_DIMS + 1):  # noqa: B007
+        first_layer += (_zeros(P, PADDED[0]),)
+    ends = (_end(extent_h, SCALE), _end(extent_w, SCALE), _end(extent_d, SCALE))
+
+    for tile in range(first, first + count):
+        p = tile * P + tl.arange(0, P)
+        row, column, depth = _place(tl.minimum(p, positions - 1), height, width, SPATIAL_DIMS)
+        top, left = _scaled(row + origin_h, ends[0], SCALE), _scaled(column + origin_w, ends[1], SCALE)
+        front = _scaled(depth + origin_d, ends[2], SCALE)
+        bottom = _scaled(extent_h - 1 - origin_h - row, ends[0], SCALE)
+        right = _scaled(extent_w - 1 - origin_w - column, ends[1], SCALE)
+        v = (top, right, bottom, left, front, _scaled(extent_d - 1 - origin_d - depth, ends[2], SCALE))
+        d = _planes(grad_f, p, positions, outputs, outputs < OUTPUTS, OUTPUTS + FOLDED, grad_f_width, shares)
+        zs = hidden_layers(v, weights, biases, HIDDEN, PADDED, SPATIAL_DIMS, ACTIVATION, 32, PRECISION)
+        h = activate(zs[LAST], ACTIVATION)
+        last_weight = tl.dot(tl.trans(d), h, last_weight, input_precision=PRECISION)
+        last_bias += d
+        d_h = tl.dot(d, w, input_precision=PRECISION)
+        if FOLDED:
+            d_beta = _last_plane(grad_f, p, positions, OUTPUTS, grad_f_width, shares)
+            beta_by_h += d_beta[:, None] * h
+            beta_sum += d_beta
+            d_h += d_beta[:, None] * w_beta[None, :]
+        before_weights, before_biases, hidden_weights, hidden_biases = hidden_weights, hidden_biases, (), ()
+        for i in tl.static_range(LAST, 0, -1):
+            d_z = activation_backward(d_h, zs[i], ACTIVATION)
+            h_before = activate(zs[i - 1], ACTIVATION)
+            sums = tl.dot(tl.trans(d_z), h_before, before_weights[i - 1], input_precision=PRECISION)
+            hidden_weights = (sums,) + hidden_weights  # noqa: RUF005
+            hidden_biases = (before_biases[i - 1] + d_z,) + hidden_biases  # noqa: RUF005
+            wide = tl.arange(0, PADDED[i])
+            narrow = tl.arange(0, PADDED[i - 1])
+            inside = (wide < HIDDEN[i])[:, None] & (narrow < HIDDEN[i - 1])[None, :]
+            w_i = tl.load(weights[i] + wide[:, None] * HIDDEN[i - 1] + narrow[None, :], mask=inside, other=0.0)
+            d_h = tl.dot(d_z, w_i.to(tl.float32), input_precision=PRECISION)
+        d_z = activation_backward(d_h, zs[0], ACTIVATION)
+        low = (top, left, front)
+        before, first_layer = first_layer, ()
+        for axis in tl.static_range(SPATIAL_DIMS):
+            first_layer += (before[axis] + d_z * low[axis][:, None],)
+        first_layer += (before[SPATIAL_DIMS] + d_z,)
+
+    tl.debug_barrier()  # a row may lie where other threads of this program have read grad_f
+    row = rows + row_offsets(program, row_stride, longer_rows, longer_by)
+    _store_matrix(row, OFFSETS[2 * LAST + 2], last_weight, OUTPUTS, HIDDEN[LAST], row_span, row_plane)
+    _store_vector(row, OFFSETS[2 * LAST + 3], 1, tl.sum(last_bias, 0), OUTPUTS, row_span, row_plane)
+    if FOLDED:
+        BETA: tl.constexpr = OFFSETS[2 * LAST + 3] + OUTPUTS
+        _store_vector(row, BETA, 1, tl.sum(beta_by_h, 0), HIDDEN[LAST], row_span, row_plane)
+        _store_vector(row, BETA + HIDDEN[LAST], 1, tl.sum(beta_sum, 0, keep_dims=True), 1, row_span, row_plane)
+    for i in tl.static_range(LAST):
+        _store_matrix(row, OFFSETS[2 * i + 2], hidden_weights[i], HIDDEN[i + 1], HIDDEN[i], row_span, row_plane)
+        _store_vector(row, OFFSETS[2 * i + 3], 1, tl.sum(hidden_biases[i], 0), HIDDEN[i + 1], row_span, row_plane)
+    # The two distances of an axis add up to its whole length: so do the gradients of their weights, times the bias'.
+    bias = tl.sum(first_layer[SPATIAL_DIMS], 0)
+    for axis in tl.static_range(SPATIAL_DIMS):
+        whole = _scaled(ends[axis][0], ends[axis], SCALE)
+        _store_axis(row, axis, tl.sum(first_layer[axis], 0), whole * bias, HIDDEN[0], SPATIAL_DIMS, row_span, row_plane)
+    _store_vector(row, OFFSETS[1], 1, bias, HIDDEN[0], row_span, row_plane)
+    if APPLY_COLUMNS > 0:
+        for start in range(first_apply_column, last_apply_column, 128):
+            column = start + tl.arange(0, 128)
+            total = tl.zeros([128], tl.float32)
+            pointers = apply_rows + program.to(tl.int64) * APPLY_COLUMNS + column
+            for _ in range(program, apply_programs, programs):
+                total += tl.load(pointers, mask=column < last_apply_column, other=0.0)
+                pointers += programs.to(tl.int64) * APPLY_COLUMNS
+            at = OFFSETS[-1] + column
+            target = row + (at // row_span).to(tl.int64) * row_plane + at % row_span
+            tl.store(target, total, mask=column < last_apply_column)
+
+
+@triton.jit
+def _place(p, height, width, SPATIAL_DIMS: tl.constexpr):
+    """Row, column and depth of the flat positions p (P,)."""
+    row = p // width
+    column = p % width
+    depth = row // height
+    if SPATIAL_DIMS == 3:
+        row = row % height
+    return row, column, depth
+
+
+@triton.jit
+def _end(size, SCALE: tl.constexpr):
+    """The last coordinate of an axis, and what `_scaled` multiplies by: once for all tiles, as a division is slow."""
+    last = (size - 1).to(tl.float32)
+    if SCALE is None:
+        return last, tl.maximum(last, 1.0), tl.div_rn(1.0, tl.maximum(last, 1.0))
+    else:
+        return last, last, last
+
+
+@triton.jit
+def _scaled(distance, end, SCALE: tl.constexpr):
+    """A distance as the calibrator is given it: `distance / end`, from the reciprocal and its remainder, or scaled."""
+    distance = distance.to(tl.float32)
+    if SCALE is None:
+        quotient = distance * end[2]
+        return tl.fma(tl.fma(-quotient, end[1], distance), end[2], quotient)
+    else:
+        return distance * SCALE
+
+
+@triton.jit
+def _zeros(ROWS: tl.constexpr, WIDTH: tl.constexpr):
+    return tl.zeros([ROWS, WIDTH], tl.float32)
+
+
+@triton.jit
+def _planes(grad_f, p, positions, planes, inside, PLANES: tl.constexpr, width, shares):
+    """The given planes (U,) of grad_f at the positions p (P,), summed over the shares of the batch: (P, U)."""
+    pointers = grad_f + planes.to(tl.int64)[None, :] * width + p[:, None]
+    mask = inside[None, :] & (p < positions)[:, None]
+    d = tl.load(pointers, mask=mask, other=0.0)
+    for _ in range(1, shares):
+        pointers += width.to(tl.int64) * PLANES
+        d += tl.load(pointers, mask=mask, other=0.0)
+    return d
+
+
+@triton.jit
+def _last_plane(grad_f, p, positions, LAST: tl.constexpr, width, shares):
+    """Plane LAST of grad_f, the last one, at the positions p, summed over the shares of the batch: (P,)."""
+    pointers = grad_f + width.to(tl.int64) * LAST + p
+    d = tl.load(pointers, mask=p < positions, other=0.0)
+    for _ in range(1, shares):
+        pointers += width.to(tl.int64) * (LAST + 1)
+        d += tl.load(pointers, mask=p < positions, other=0.0)
+    return d
+
+
+@triton.jit
+def _store_axis(row, axis: tl.constexpr, low, both, WIDTH: tl.constexpr, SPATIAL_DIMS: tl.constexpr, span, plane):
+    """Writes the gradients of the first layer's weights of an axis: of its low border, and of both borders together.
+
+    Their columns are top, right, bottom, left, front, back.
+    """
+    LOW: tl.constexpr = 0 if axis == 0 else 3 if axis == 1 else 4
+    HIGH: tl.constexpr = 2 if axis == 0 else 1 if axis == 1 else 5
+    _store_vector(row, LOW, 2 * SPATIAL_DIMS, low, WIDTH, span, plane)
+    _store_vector(row, HIGH, 2 * SPATIAL_DIMS, both - low, WIDTH, span, plane)
+
+
+@triton.jit
+def _store_matrix(row, start: tl.constexpr, value, OUT: tl.constexpr, IN: tl.constexpr, span, plane):
+    """Writes value (padded OUT, padded IN) to the columns of a row from `start` on, as (OUT, IN)."""
+    out = tl.arange(0, value.shape[0])[:, None]
+    into = tl.arange(0, value.shape[1])[None, :]
+    column = start + out * IN + into
+    tl.store(row + (column // span).to(tl.int64) * plane + column % span, value, mask=(out < OUT) & (into < IN))
+
+
+@triton.jit
+def _store_vector(row, start: tl.constexpr, step: tl.constexpr, value, SIZE: tl.constexpr, span, plane):
+    """Writes value (padded SIZE,) to every step-th column of a row from `start` on."""
+    index = tl.arange(0, value.shape[0])
+    column = start + index * step
+    tl.store(row + (column // span).to(tl.int64) * plane + column % span, value, mask=index < SIZE)
