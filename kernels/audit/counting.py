@@ -66,8 +66,13 @@ def cases():
 def count_configuration(configuration, architecture, kernels=None):
     """The Counts of the launches of one configuration, of all its kernels or of those named."""
     steps = launches(configuration, architecture, device="cpu")
-    wanted = [step for step in steps if kernels is None or step.kernel.__name__ in kernels]
+    wanted = [step for step in steps if kernels is None or _role(step) in kernels]
     return [count_launch(str(configuration), step, architecture) for step in wanted]
+
+
+def _role(step):
+    """The name of a Launch's kernel, or of the one whose place it takes where layers are narrow."""
+    return step.kernel.__name__.removesuffix("_narrow")
 
 
 def count_launch(label, step, architecture):
@@ -91,7 +96,7 @@ def count_launch(label, step, architecture):
     issue, floats, integers = counts.warps @ slots / executed
     return Count(
         configuration=label,
-        kernel=step.kernel.__name__,
+        kernel=_role(step),
         architecture=architecture,
         batch=BATCH,
         programs=step.programs,
