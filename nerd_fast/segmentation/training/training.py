@@ -3,7 +3,6 @@
 import logging
 import multiprocessing
 import signal
-import sys
 import warnings
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
@@ -20,6 +19,7 @@ from nerd_fast.segmentation.base.signals import StopOnSignal, ignore_signals
 from nerd_fast.segmentation.runs.checkpoints import FORMAT, FORMAT_VERSION, WholeCheckpoints
 from nerd_fast.segmentation.training.divergence import StopOnDivergence
 from nerd_fast.segmentation.training.processes import peers_may_end
+from nerd_fast.segmentation.training.progress import ProgressLine
 from nerd_fast.segmentation.training.recording import Recorder
 from nerd_fast.segmentation.training.sampling import EpochBatches, TrainingSlices, step_seed
 
@@ -241,10 +241,10 @@ def make_trainer(config, folder, signals):
             accumulate_grad_batches=config.accumulate_grad_batches,
             gradient_clip_val=config.gradient_clip_val,
             deterministic=config.deterministic,
-            callbacks=[divergence, recorder, StopOnSignal(recorder, signals)],
+            callbacks=[divergence, ProgressLine(), recorder, StopOnSignal(recorder, signals)],
             plugins=[WholeCheckpoints()],
             logger=_tensorboard(folder),
-            enable_progress_bar=sys.stderr.isatty(),
+            enable_progress_bar=False,  # Lightning's shows nothing on some terminals; ours is `ProgressLine`
             enable_model_summary=False,
             enable_checkpointing=False,
             use_distributed_sampler=False,
