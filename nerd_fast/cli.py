@@ -1,6 +1,7 @@
 """The `nerd-fast` command. Nothing heavy is imported before a command runs, so that `--help` answers at once."""
 
 import argparse
+import os
 import signal
 import sys
 from contextlib import redirect_stdout
@@ -61,6 +62,9 @@ def main(arguments=None):
 
     0 ok, 2 usage, 3 data, 4 checkpoint, 5 not finite, 130 and 143 interrupted by SIGINT and SIGTERM.
     """
+    # Before PyTorch is loaded, which reads it once: threads that wait for one another sleep. Where they spin, a second
+    # training on the same cores makes a step of a head ten times as slow (docs/cpu.md).
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     with redirect_stdout(PatientOutput(sys.stdout)) as output:
         try:

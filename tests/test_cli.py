@@ -1,5 +1,6 @@
 """The command line answers at once, names what is wrong in one message, and says so by its exit code."""
 
+import os
 import re
 import resource
 import subprocess
@@ -45,6 +46,16 @@ def test_help_imports_nothing_heavy(arguments):
     result = python(f"{run}\n{LIGHT}")
     assert result.returncode == 0, result.stderr
     assert "usage: nerd-fast" in result.stdout
+
+
+@pytest.mark.parametrize(("asked", "found"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
+def test_threads_that_wait_sleep_unless_the_user_says_otherwise(asked, found):
+    """As the OpenMP of PyTorch says it when it is loaded."""
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    environment |= {"OMP_DISPLAY_ENV": "TRUE"} | ({"OMP_WAIT_POLICY": asked} if asked else {})
+    code = "from nerd_fast.cli import main; main(['nnunet']); import torch"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert f"OMP_WAIT_POLICY = '{found}'" in told.stderr
 
 
 def test_help_answers_within_half_a_second():
