@@ -46,9 +46,13 @@ def of(library: str, module: str = "") -> Callable[[str], type]:
 # MONAI ----------------------------------------------------------------------------------------------------------------
 
 
-def monai(name: str, size: tuple[int, ...], dims: int = 2, label: str = "", path=(), **options) -> Network:
-    channels = {"spatial_dims": dims, "in_channels": size[1], "out_channels": 2}
-    build = lambda: of("monai", ".networks.nets")(name)(**{**channels, **options})  # noqa: E731
+def monai(
+    name: str, size: tuple[int, ...], dims: int = 2, label: str = "", path: tuple[str, ...] = (), **options
+) -> Network:
+    def build() -> nn.Module:
+        channels = {"spatial_dims": dims, "in_channels": 1, "out_channels": 2}
+        return of("monai", ".networks.nets")(name)(**channels, **options)
+
     return Network("monai", f"{name}{label}, {dims}-D", build, size, path)
 
 
