@@ -139,6 +139,12 @@ def test_a_head_initialised_module_by_module_keeps_its_start(head_class, bias, o
     assert head.calibrator[0].weight.std() > 0.1
 
 
+@pytest.mark.parametrize("order", [list, lambda modules: modules[::-1]], ids=["parents first", "children first"])
+def test_a_norm_initialised_module_by_module_is_the_identity(order):
+    norm, x = materialised(nn.Sequential(nerd_fast.NeRDNorm(4)), order), features(2)
+    assert torch.equal(norm(x), x)
+
+
 @both
 def test_dynamic_quantisation_leaves_the_calibrator_alone(head_class):
     model = nn.Sequential(nn.Flatten(2), nn.Linear(30, 30), nn.Unflatten(2, (5, 6)), randomise(head_class(4, 3)))
