@@ -1,5 +1,7 @@
 # Each target makes its own environment in .venv when there is none.
 PYTHON ?= python3
+# Threads that wait sleep: where they spin, tests beside another busy process take ten times as long (docs/cpu.md).
+export OMP_WAIT_POLICY ?= PASSIVE
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
