@@ -55,9 +55,7 @@ def describe_nifti(path: Path, file: BinaryIO, *, compressed: bool) -> Descripti
             remedy="the header is damaged: export or download the file again",
         )
     slope, inter = float(header["scl_slope"]), float(header["scl_inter"])
-    if slope == 0 or not math.isfinite(
-        slope
-    ):  # the first by the standard, the others as nibabel and its writers have it
+    if slope == 0 or not math.isfinite(slope):  # 0 by the standard; the others as the programs that write them read
         slope, inter = 1.0, 0.0
     stored_shape = tuple(int(n) for n in header["dim"][1 : 1 + int(header["dim"][0])])
     unit = _UNITS.get(int(header["xyzt_units"]) & 7, "unknown")
