@@ -7,25 +7,35 @@ in NeRDm), so that s_k = sum_c y_c w_kc + bias_k, a sample contributes
     dx_c = dy_c                  NeRDc
     dx_c = dy_c a_c              da_c = dy_c x_c      db_c = dy_c   NeRDm
 
-One program owns P positions and a share of the batch, and walks the channels T at a time: x is read once and its
-gradient written once, in its own type. Every tile of the batch loop is (1, P, T), and there is one for each class and
-for each of the S samples in flight: nothing of the loop passes through shared memory.
+NeRDm with one class is *folded*: s = sum_c x_c W_c(v) + beta(v), with W = w a and beta = sum_c w_c b_c + bias, and
+
+    dx_c = g W_c                 dW_c = g x_c         dbeta = g
+
+so that C + 1 planes of gradients take the place of 2 C, and da_c = w_c dW_c, db_c = w_c dbeta are left to their reader.
+
+One program owns POSITIONS positions and a share of the batch, and walks the channels CHANNELS at a time: x is read once
+and its gradient written once, in its own type. Every tile of the batch loop is (1, positions, channels), and there is
+one for each class and for each of the SAMPLES in flight: nothing of the loop passes through shared memory.
 
 Pointers
     grad_x      as x, strides (stride_db, stride_dc, stride_dp)
-    grad_f      (shares, outputs, N padded to whole tiles) float32: gradient of f(v) at every position
-    rows        (programs, K C + K) float32: this program's share of the gradients of classifier and bias
+    grad_f      (shares, planes, N padded to whole tiles) float32: gradient of f(v) at every position, a plane for each
+                of its outputs; folded, planes 0 to C - 1 are dW and plane C is dbeta
+    rows        (programs, K C + K) float32: this program's share of the gradients of classifier and bias; folded, the
+                classifier's is not formed here, since it follows from those of a and b
     grad        (B, K, N) strides (stride_gb, stride_gk, stride_gp), of any kind, zero included
     x, classifier, weights, biases and the integers as in `apply_forward`; tiles is the number of tiles of positions
 Constexprs
-    as in `apply_forward` without G, and WANTS_X, WANTS_F, WANTS_CLASSIFIER, WANTS_BIAS: which results to form
+    as in `apply_forward` without CLASSES and GROUPS; WANTS_X, WANTS_F, WANTS_CLASSIFIER, WANTS_BIAS: which results to
+    form; FOLDED, see above
 """
 
 import triton
 import triton.language as tl
 
 from nerd_fast.kernels.apply_forward import INTEGERS, share_of_batch
-from nerd_fast.kernels.calibrator import activate, boundary_distances, hidden_layers, layer
+from nerd_fast.kernels.calibrator import activate, boundary_distances
+from nerd_fast.kernels.calibrator_outputs import hidden_layers, layer
 
 HELD = tl.constexpr(16)  # with more classes the classifier is read again for every sample: 64 would spill 136 bytes
 
@@ -74,17 +84,22 @@ def apply_backward(
     WANTS_F: tl.constexpr,
     WANTS_CLASSIFIER: tl.constexpr,
     WANTS_BIAS: tl.constexpr,
-    P: tl.constexpr,
-    S: tl.constexpr,
-    T: tl.constexpr,
+    FOLDED: tl.constexpr,
+    POSITIONS: tl.constexpr,
+    SAMPLES: tl.constexpr,
+    CHANNELS: tl.constexpr,
     DEPTH: tl.constexpr,
 ):
-    p, first, last = share_of_batch(batch, shares, P)
-    if WANTS_CLASSIFIER or WANTS_BIAS:
+    p0, first, last = share_of_batch(batch, shares, POSITIONS)
+    p = p0 + tl.arange(0, POSITIONS)
+    SCALES: tl.constexpr = MODULATES and not FOLDED  # the loop scales features and shifts them, a and b at hand
+    SUMS_CLASSES: tl.constexpr = WANTS_CLASSIFIER and not FOLDED
+    SUMS_MAP: tl.constexpr = WANTS_F and not SCALES
+    if SUMS_CLASSES or WANTS_BIAS:
         row = rows + tl.program_id(0).to(tl.int64) * (K * C + K)
     if WANTS_BIAS:
         _store_sums(row + K * C, grad, p, positions, first, last, K, stride_gb, stride_gk, stride_gp)
-    if WANTS_X or WANTS_CLASSIFIER:
+    if WANTS_X or SUMS_CLASSES:
         v = boundary_distances(
             tl.minimum(p, positions - 1),
             height,
@@ -98,65 +113,72 @@ def apply_backward(
             SPATIAL_DIMS,
             SCALE,
         )
-        h = activate(
-            hidden_layers(v, weights, biases, HIDDEN, PADDED, SPATIAL_DIMS, ACTIVATION, DEPTH, PRECISION)[-1],
-            ACTIVATION,
-        )
-    OUTPUTS: tl.constexpr = 2 * C if MODULATES else K * C
-    WANTS_W: tl.constexpr = WANTS_CLASSIFIER if MODULATES else WANTS_F
+        zs = hidden_layers(v, weights, biases, HIDDEN, PADDED, SPATIAL_DIMS, ACTIVATION, DEPTH, PRECISION)
+        h = activate(zs[-1], ACTIVATION)
+    PLANES: tl.constexpr = C + 1 if FOLDED else 2 * C if MODULATES else K * C
     if WANTS_F:
-        plane = grad_f + (tl.program_id(0) % shares).to(tl.int64) * OUTPUTS * tiles * P
+        plane = grad_f + (tl.program_id(0) % shares).to(tl.int64) * PLANES * tiles * POSITIONS
     here = (p < positions)[None, :, None]
     upstream = grad + (p.to(tl.int64) * stride_gp)[None, :, None]
-    for start_c in range(0, C, T):
-        c = start_c + tl.arange(0, T)
+    for start_c in range(0, C, CHANNELS):
+        c = start_c + tl.arange(0, CHANNELS)
         present = here & (c < C)[None, None, :]
         pixels = x + _offsets(p, c, stride_xp, stride_xc)
-        if MODULATES and (WANTS_X or WANTS_CLASSIFIER):
+        if MODULATES and (WANTS_X or SUMS_CLASSES):
             a = _outputs(h, c, c < C, weights, biases, HIDDEN[-1], DEPTH, PRECISION)
-        if WANTS_CLASSIFIER:
+        if SUMS_CLASSES:
             b = _outputs(h, C + c, c < C, weights, biases, HIDDEN[-1], DEPTH, PRECISION)
         w, d_w = (), ()
         for k in tl.static_range(K):
-            if MODULATES and K <= HELD:
+            if SCALES and K <= HELD:
                 w += (_class(classifier, k, c, C),)
+            elif FOLDED and WANTS_X:
+                w += (a * _class(classifier, k, c, C),)
             elif WANTS_X and not MODULATES and k % 2 == 0:
-                w += _two_classes(h, k, start_c, T, C, K, weights, biases, HIDDEN[-1], DEPTH, PRECISION)
-            d_w += (tl.zeros([1, P, T], tl.float32),)
-        d_ab = tl.zeros([1, P, T, 2], tl.float32)
-        for start in range(first, last, S):
+                w += _two_classes(h, k, start_c, CHANNELS, C, K, weights, biases, HIDDEN[-1], DEPTH, PRECISION)
+            d_w += (tl.zeros([1, POSITIONS, CHANNELS], tl.float32),)
+        d_ab = tl.zeros([1, POSITIONS, CHANNELS, 2], tl.float32)
+        d_beta = tl.zeros([1, POSITIONS, 1], tl.float32)
+        for start in range(first, last, SAMPLES):
             features, d_x = (), ()
-            for s in tl.static_range(S):
-                if WANTS_F or WANTS_CLASSIFIER:
+            for s in tl.static_range(SAMPLES):
+                if WANTS_F or SUMS_CLASSES:
                     source = pixels + tl.cast(start + s, tl.int64) * stride_xb
                     features += (tl.load(source, mask=present & _is_before(start + s, last), other=0.0).to(tl.float32),)
-            for s in tl.static_range(S):
-                if WANTS_W:
-                    y = features[s] * a + b if MODULATES else features[s]
-                d_y = tl.zeros([1, P, T], tl.float32)
+            for s in tl.static_range(SAMPLES):
+                if SUMS_CLASSES:
+                    y = features[s] * a + b if SCALES else features[s]
+                elif SUMS_MAP:
+                    y = features[s]
+                d_y = tl.zeros([1, POSITIONS, CHANNELS], tl.float32)
                 before, d_w = d_w, ()
                 source = upstream + tl.cast(start + s, tl.int64) * stride_gb
                 for k in tl.static_range(K):
                     g = tl.load(source, mask=here & _is_before(start + s, last), other=0.0).to(tl.float32)
                     source += stride_gk
-                    d_w += (before[k] + g * y if WANTS_W else before[k],)
-                    if MODULATES or WANTS_X:
-                        d_y += g * (_class(classifier, k, c, C) if MODULATES and K > HELD else w[k])
-                if MODULATES and WANTS_F:
+                    d_w += (before[k] + g * y if SUMS_CLASSES or SUMS_MAP else before[k],)
+                    if SCALES or WANTS_X:
+                        d_y += g * (_class(classifier, k, c, C) if SCALES and K > HELD else w[k])
+                    if FOLDED:
+                        d_beta += g
+                if SCALES and WANTS_F:
                     d_ab += tl.join(d_y * features[s], d_y)
-                d_x += (d_y * a if MODULATES and WANTS_X else d_y,)
-            for s in tl.static_range(S):
+                d_x += (d_y * a if SCALES and WANTS_X else d_y,)
+            for s in tl.static_range(SAMPLES):
                 if WANTS_X:
                     target = grad_x + _offsets(p, c, stride_dp, stride_dc) + tl.cast(start + s, tl.int64) * stride_db
                     tl.store(target, d_x[s].to(grad_x.dtype.element_ty), mask=present & _is_before(start + s, last))
-        if MODULATES and WANTS_F:
+        if SCALES and WANTS_F:
             d_a, d_b = tl.split(d_ab)
             _store_outputs(plane, d_a, p, c, c < C, tiles)
             _store_outputs(plane, d_b, p, C + c, c < C, tiles)
+        if FOLDED and WANTS_F:
+            beta = C + tl.arange(0, 1)
+            _store_outputs(plane, d_beta, p, beta, beta == C + start_c, tiles)
         for k in tl.static_range(K):
-            if WANTS_CLASSIFIER:
+            if SUMS_CLASSES:
                 tl.store(row + k * C + c[None, :], tl.sum(d_w[k], 1), mask=(c < C)[None, :])
-            elif WANTS_F and not MODULATES:
+            elif SUMS_MAP:
                 d = _beside(d_w[k], w[k], first < 0) if WANTS_X else d_w[k]
                 _store_outputs(plane, d, p, k * C + c, c < C, tiles)
 
@@ -169,15 +191,15 @@ def _is_before(sample, last):
 
 @triton.jit
 def _offsets(p, c, stride_p, stride_c):
-    """Offsets of the positions p and the channels c within a sample, (1, P, T)."""
+    """Offsets of the positions p and the channels c within a sample, (1, positions, channels)."""
     return (p.to(tl.int64) * stride_p)[None, :, None] + (c.to(tl.int64) * stride_c)[None, None, :]
 
 
 @triton.jit
 def _outputs(h, outputs, inside, weights, biases, IN: tl.constexpr, DEPTH: tl.constexpr, PRECISION: tl.constexpr):
-    """The calibrator's outputs (T,) at every position, as a tile of the batch loop."""
+    """The calibrator's outputs (channels,) at every position, as a tile of the batch loop."""
     f = layer(h, outputs, inside, weights[-1], biases[-1], IN, DEPTH, PRECISION)
-    return tl.reshape(f, [1, h.shape[0], outputs.shape[0]])
+    return tl.trans(f)[None, :, :]
 
 
 @triton.jit
@@ -185,7 +207,7 @@ def _two_classes(
     h,
     k: tl.constexpr,
     start_c,
-    T: tl.constexpr,
+    CHANNELS: tl.constexpr,
     C: tl.constexpr,
     K: tl.constexpr,
     weights,
@@ -196,18 +218,19 @@ def _two_classes(
 ):
     """NeRDc's weights of the classes k and k + 1, from one product."""
     if k + 1 == K:
-        c = start_c + tl.arange(0, T)
+        c = start_c + tl.arange(0, CHANNELS)
         return (_outputs(h, k * C + c, c < C, weights, biases, IN, DEPTH, PRECISION),)
     else:
-        both = tl.arange(0, 2 * T)
+        both = tl.arange(0, 2 * CHANNELS)
         c = start_c + both // 2
         f = layer(h, (k + both % 2) * C + c, c < C, weights[-1], biases[-1], IN, DEPTH, PRECISION)
-        return tl.split(tl.reshape(f, [1, h.shape[0], T, 2]))
+        f = tl.reshape(f, [1, CHANNELS, 2, h.shape[1]])
+        return tl.split(tl.permute(f, (0, 3, 1, 2)))
 
 
 @triton.jit
 def _class(classifier, k: tl.constexpr, c, C: tl.constexpr):
-    """One class of the classifier at the channels c, (1, 1, T)."""
+    """One class of the classifier at the channels c, (1, 1, channels)."""
     return tl.load(classifier + k * C + c, mask=c < C, other=0.0).to(tl.float32)[None, None, :]
 
 
@@ -223,7 +246,7 @@ def _beside(d_w, w, never):
 
 @triton.jit
 def _store_outputs(plane, value, p, outputs, inside, tiles):
-    """Writes value (1, P, T), the gradient of the given outputs (T,) at the positions p."""
+    """Writes value (1, positions, channels), the gradient of the outputs (channels,) of f at the positions p."""
     offset = outputs.to(tl.int64)[None, :] * (tiles * p.shape[0]) + p[:, None]
     value = tl.reshape(value, [p.shape[0], outputs.shape[0]])
     tl.store(plane + offset, value, mask=tl.broadcast_to(inside[None, :], value.shape))

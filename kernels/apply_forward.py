@@ -3,9 +3,13 @@
     NeRDm   s_k = sum_c w_kc (x_c a_c(v) + b_c(v)) + bias_k     (equation 5; f(v) = (a, b))
     NeRDc   s_k = sum_c x_c w_kc(v) + bias_k                    (section 2.2; f(v) = w, output k C + c)
 
-One program owns P positions and a share of the batch: it runs the calibrator once for its positions and then streams
-the samples. Feature tiles are (S, P, 1, T) and logit tiles (S, P, G) for S samples and G classes at a time; which axis
-is contiguous is told by the strides alone, so that one source serves contiguous and channels_last features.
+One program owns POSITIONS positions and a share of the batch: it runs the calibrator once for its positions and then
+streams the samples. With one class both heads are s = sum_c x_c W_c(v) + beta(v); NeRDm's W = w a and
+beta = sum_c w_c b_c + bias are formed once.
+
+Feature tiles are (groups, SAMPLES, POSITIONS, CHANNELS): CHANNELS neighbouring channels lie in the lanes of a warp, the
+groups of them in the registers of a thread. Which axis is contiguous is told by the strides alone, so that one source
+serves contiguous features (few CHANNELS, 4 positions in a thread) and channels_last (all channels, 4 in a thread).
 
 Pointers
     logits      (B, K, N) strides (stride_sb, stride_sk, stride_sp), in x's dtype
@@ -18,13 +22,14 @@ Integers
     shares: over how many programs the batch of one tile is divided
 Constexprs
     C, K, HIDDEN (widths) and PADDED (the same in powers of two from 16), SPATIAL_DIMS, ACTIVATION, SCALE;
-    MODULATES: NeRDm, else NeRDc; P, S, G, T (C in a power of two), DEPTH and PRECISION of products
+    MODULATES: NeRDm, else NeRDc; POSITIONS, SAMPLES, CLASSES and CHANNELS of a tile, DEPTH and PRECISION of products
 """
 
 import triton
 import triton.language as tl
 
-from nerd_fast.kernels.calibrator import activate, boundary_distances, hidden_layers, layer
+from nerd_fast.kernels.calibrator import activate, boundary_distances
+from nerd_fast.kernels.calibrator_outputs import hidden_layers, layer
 
 INTEGERS = (
     "batch",
@@ -74,13 +79,20 @@ def apply_forward(
     ACTIVATION: tl.constexpr,
     SCALE: tl.constexpr,
     PRECISION: tl.constexpr,
-    P: tl.constexpr,
-    S: tl.constexpr,
-    G: tl.constexpr,
-    T: tl.constexpr,
+    POSITIONS: tl.constexpr,
+    SAMPLES: tl.constexpr,
+    CLASSES: tl.constexpr,
+    READERS: tl.constexpr,
+    CHANNELS: tl.constexpr,
+    LANES: tl.constexpr,
+    VECTOR: tl.constexpr,
+    RUN: tl.constexpr,
+    CHANNELS_ADJACENT: tl.constexpr,
+    CLASSES_ADJACENT: tl.constexpr,
     DEPTH: tl.constexpr,
 ):
-    p, first, last = share_of_batch(batch, shares, P)
+    p0, first, last = share_of_batch(batch, shares, POSITIONS)
+    p = p0 + tl.arange(0, POSITIONS)
     v = boundary_distances(
         tl.minimum(p, positions - 1),
         height,
@@ -96,89 +108,187 @@ def apply_forward(
     )
     zs = hidden_layers(v, weights, biases, HIDDEN, PADDED, SPATIAL_DIMS, ACTIVATION, DEPTH, PRECISION)
     h = activate(zs[-1], ACTIVATION)
-    c = tl.arange(0, T)
-    pixels, present = feature_tile(x, p, positions, c, C, stride_xc, stride_xp)
+    c = tl.arange(0, CHANNELS)
     if MODULATES:
         a = layer(h, c, c < C, weights[-1], biases[-1], HIDDEN[-1], DEPTH, PRECISION)
-        b = layer(h, C + c, c < C, weights[-1], biases[-1], HIDDEN[-1], DEPTH, PRECISION)
-        a = tl.reshape(a, [1, P, 1, T])
-        b = tl.reshape(b, [1, P, 1, T])
-        w = classes(classifier, tl.arange(0, G), c, C, K)
-        for start in range(first, last, S):
-            sample = (start + tl.arange(0, S))[:, None, None, None]
-            offset = sample.to(tl.int64) * stride_xb
-            y = tl.load(pixels + offset, mask=present & (sample < last), other=0.0).to(tl.float32) * a + b
-            for group in range(0, K, G):
-                k = group + tl.arange(0, G)
-                if K > G:
-                    w = classes(classifier, k, c, C, K)
-                s = tl.sum(y * w, 3) + class_bias(bias, k, K)
-                store_logits(logits, s, start, last, p, positions, k, K, stride_sb, stride_sk, stride_sp)
-    else:
-        for group in range(0, K, G):
-            k = group + tl.arange(0, G)
-            outputs, inside = class_outputs(k, c, K, C)
-            w = layer(h, outputs, inside, weights[-1], biases[-1], HIDDEN[-1], DEPTH, PRECISION)
-            w = tl.reshape(w, [1, P, G, T])
-            shift = class_bias(bias, k, K)
-            for start in range(first, last, S):
-                sample = (start + tl.arange(0, S))[:, None, None, None]
-                offset = sample.to(tl.int64) * stride_xb
-                features = tl.load(pixels + offset, mask=present & (sample < last), other=0.0).to(tl.float32)
-                s = tl.sum(features * w, 3) + shift
-                store_logits(logits, s, start, last, p, positions, k, K, stride_sb, stride_sk, stride_sp)
+        a = as_features(a, 1, LANES, VECTOR, RUN)
+    pixels, present = feature_tile(
+        x, p0, positions, C, stride_xc, stride_xp, POSITIONS, CHANNELS, READERS, LANES, VECTOR, RUN
+    )
+    for group in range(0, K, CLASSES):
+        k = group + tl.arange(0, CLASSES)
+        beta = class_bias(bias, k, K, POSITIONS)
+        if MODULATES:
+            beta += composed_shift(h, classifier, k, c, weights[-1], biases[-1], K, C, HIDDEN[-1])
+        beta = tl.reshape(beta, [1, CLASSES // READERS, READERS, POSITIONS // RUN, RUN])
+        w = ()
+        for held in tl.static_range(0, CLASSES, READERS):
+            outputs, inside = class_outputs(group + held + tl.arange(0, READERS), c, K, C)
+            if MODULATES:
+                w_class = tl.load(classifier + outputs, mask=inside, other=0.0).to(tl.float32)
+                w += (a * as_features(w_class[:, None], READERS, LANES, VECTOR, 1),)
+            else:
+                f = layer(h, outputs, inside, weights[-1], biases[-1], HIDDEN[-1], DEPTH, PRECISION)
+                w += (as_features(f, READERS, LANES, VECTOR, RUN),)
+        for start in range(first, last, SAMPLES):
+            features = load_features(pixels, present, start, last, stride_xb, SAMPLES)
+            sums = ()
+            for held in tl.static_range(len(w)):
+                sums += (tl.sum(tl.sum(tl.sum(features * w[held], 0), 5), 3),)
+            s = tl.permute(stacked(sums), (0, 4, 1, 2, 3)) + beta
+            if CHANNELS_ADJACENT:  # and so are the classes of a position
+                s = tl.reshape(s, [SAMPLES, 1, CLASSES, 1, POSITIONS])
+            WRITERS: tl.constexpr = 1 if CHANNELS_ADJACENT else LANES
+            store_sums(
+                logits,
+                s,
+                start,
+                last,
+                p0,
+                positions,
+                group,
+                K,
+                stride_sb,
+                stride_sk,
+                stride_sp,
+                WRITERS,
+                CLASSES_ADJACENT,
+            )
 
 
 @triton.jit
-def share_of_batch(batch, shares, P: tl.constexpr):
-    """This program's positions (P,), and its samples as [first, last), a whole number of fours but at the end."""
+def share_of_batch(batch, shares, POSITIONS: tl.constexpr):
+    """This program's first position, and its samples as [first, last), a whole number of fours but at the end."""
     tile = tl.program_id(0) // shares
     share = tl.program_id(0) % shares
     samples = 4 * tl.cdiv(tl.cdiv(batch, 4), shares)
-    return tile * P + tl.arange(0, P), share * samples, tl.minimum((share + 1) * samples, batch)
+    return tile * POSITIONS, share * samples, tl.minimum((share + 1) * samples, batch)
 
 
 @triton.jit
-def feature_tile(x, p, positions, c, C: tl.constexpr, stride_c, stride_p):
-    """Pointers to the features of the first sample and their mask, both (1, P, 1, channels)."""
-    p = p[None, :, None, None]
-    c = c[None, None, None, :]
-    return x + (c.to(tl.int64) * stride_c + p.to(tl.int64) * stride_p), (p < positions) & (c < C)
+def as_features(t, READERS: tl.constexpr, LANES: tl.constexpr, VECTOR: tl.constexpr, RUN: tl.constexpr):
+    """t (channels * readers, positions) as a tile of the batch loop, of one sample."""
+    OUTER: tl.constexpr = t.shape[0] // (READERS * LANES * VECTOR)
+    t = tl.reshape(t, [OUTER, LANES, VECTOR, READERS, t.shape[1] // RUN, RUN])
+    return tl.permute(t, (0, 3, 4, 1, 5, 2))[:, None]
 
 
 @triton.jit
-def classes(classifier, k, c, C: tl.constexpr, K: tl.constexpr):
-    """Rows k of the classifier as (1, 1, G, T), zero beyond K and C."""
-    k = k[None, None, :, None]
-    c = c[None, None, None, :]
-    return tl.load(classifier + k * C + c, mask=(k < K) & (c < C), other=0.0).to(tl.float32)
+def feature_tile(
+    x,
+    p0,
+    positions,
+    C: tl.constexpr,
+    stride_c,
+    stride_p,
+    POSITIONS: tl.constexpr,
+    CHANNELS: tl.constexpr,
+    READERS: tl.constexpr,
+    LANES: tl.constexpr,
+    VECTOR: tl.constexpr,
+    RUN: tl.constexpr,
+):
+    """Pointers to the features of the first sample and their mask, as tiles of the batch loop."""
+    outer = tl.arange(0, CHANNELS // (LANES * VECTOR))[:, None, None, None, None, None, None]
+    lane = tl.arange(0, LANES)[None, None, None, None, :, None, None]
+    c = (outer * LANES + lane) * VECTOR + tl.arange(0, VECTOR)[None, None, None, None, None, None, :]
+    p = runs(p0, POSITIONS, RUN)[None, None, None, :, None, :, None]
+    pointers = x + (c.to(tl.int64) * stride_c + p.to(tl.int64) * stride_p)
+    present = (p < positions) & (c < C)
+    shape: tl.constexpr = [CHANNELS // (LANES * VECTOR), 1, READERS, POSITIONS // RUN, LANES, RUN, VECTOR]
+    return tl.broadcast_to(pointers, shape), tl.broadcast_to(present, shape)
+
+
+@triton.jit
+def runs(p0, POSITIONS: tl.constexpr, RUN: tl.constexpr):
+    """The positions from p0 on as (runs, run)."""
+    return p0 + tl.arange(0, POSITIONS // RUN)[:, None] * RUN + tl.arange(0, RUN)[None, :]
+
+
+@triton.jit
+def load_features(pixels, present, start, last, stride_b, SAMPLES: tl.constexpr):
+    """The features of the samples from start on, zero beyond the last, beyond the positions and beyond the channels."""
+    sample = start + tl.arange(0, SAMPLES)[None, :, None, None, None, None, None]
+    return tl.load(pixels + sample.to(tl.int64) * stride_b, mask=present & (sample < last), other=0.0).to(tl.float32)
+
+
+@triton.jit
+def stacked(tiles):
+    """A power of two of tiles of rank 4 as one of rank 5, along a last axis."""
+    COUNT: tl.constexpr = len(tiles)
+    shape: tl.constexpr = tiles[0].shape
+    for _ in tl.static_range(COUNT.bit_length() - 1):
+        pairs = ()
+        for i in tl.static_range(len(tiles) // 2):
+            pairs += (tl.join(tiles[i], tiles[i + len(tiles) // 2]),)
+        tiles = pairs
+    return tl.reshape(tiles[0], [shape[0], shape[1], shape[2], shape[3], COUNT])
 
 
 @triton.jit
 def class_outputs(k, c, K: tl.constexpr, C: tl.constexpr):
-    """The calibrator's outputs that are NeRDc's weights of classes k (G,) and channels c (T,), flat, and their mask."""
+    """The calibrator's outputs for the channels c of the classes k, flat and channel by channel, and their mask.
+
+    They are NeRDc's weights; of NeRDm with one class they are a.
+    """
     FLAT: tl.constexpr = k.shape[0] * c.shape[0]
     return (
-        tl.reshape(k[:, None] * C + c[None, :], [FLAT]),
-        tl.reshape((k < K)[:, None] & (c < C)[None, :], [FLAT]),
+        tl.reshape(c[:, None] + k[None, :] * C, [FLAT]),
+        tl.reshape((c < C)[:, None] & (k < K)[None, :], [FLAT]),
     )
 
 
 @triton.jit
-def class_bias(bias, k, K: tl.constexpr):
-    """The bias of classes k as (1, 1, G), zero where there is none."""
-    k = k[None, None, :]
-    if bias is None:
-        return tl.zeros(k.shape, tl.float32)
-    else:
-        return tl.load(bias + k, mask=k < K, other=0.0).to(tl.float32)
+def composed_shift(h, classifier, k, c, weight, bias, K: tl.constexpr, C: tl.constexpr, IN: tl.constexpr):
+    """sum_c w_kc b_c(v) of the classes k of NeRDm, (classes, positions): the rows of b are composed with w first."""
+    units = tl.arange(0, h.shape[0])
+    inside = (c < C)[:, None] & (units < IN)[None, :]
+    rows = tl.load(weight + (C + c)[:, None] * IN + units[None, :], mask=inside, other=0.0).to(tl.float32)
+    inside = (k < K)[:, None] & (c < C)[None, :]
+    w = tl.load(classifier + k[:, None] * C + c[None, :], mask=inside, other=0.0).to(tl.float32)
+    shift = tl.sum(w * tl.load(bias + C + c, mask=c < C, other=0.0).to(tl.float32)[None, :], 1)
+    return tl.dot(tl.dot(w, rows, input_precision="ieee"), h, input_precision="ieee") + shift[:, None]
 
 
 @triton.jit
-def store_logits(logits, s, start, last, p, positions, k, K: tl.constexpr, stride_b, stride_k, stride_p):
-    """Writes s (S, P, G) for the samples from start on, the positions p and the classes k."""
-    sample = (start + tl.arange(0, s.shape[0]))[:, None, None]
-    p = p[None, :, None]
-    k = k[None, None, :]
-    offset = sample.to(tl.int64) * stride_b + k.to(tl.int64) * stride_k + p.to(tl.int64) * stride_p
-    tl.store(logits + offset, s.to(logits.dtype.element_ty), mask=(sample < last) & (p < positions) & (k < K))
+def class_bias(bias, k, K: tl.constexpr, POSITIONS: tl.constexpr):
+    """The bias of classes k as (classes, positions), zero where there is none."""
+    if bias is None:
+        return tl.zeros([k.shape[0], POSITIONS], tl.float32)
+    else:
+        b = tl.load(bias + k, mask=k < K, other=0.0).to(tl.float32)
+        return tl.broadcast_to(b[:, None], [k.shape[0], POSITIONS])
+
+
+@triton.jit
+def store_sums(
+    logits,
+    s,
+    start,
+    last,
+    p0,
+    positions,
+    group,
+    K: tl.constexpr,
+    stride_b,
+    stride_k,
+    stride_p,
+    WRITERS: tl.constexpr,
+    ADJACENT: tl.constexpr,
+):
+    """Writes the logits s (samples, classes, readers, runs, run), for the samples from start on.
+
+    Where as many lanes of a warp as WRITERS hold the same sum the first of them writes it, from where it lies.
+    """
+    sample = (start + tl.arange(0, s.shape[0]))[:, None, None, None, None, None]
+    k = group + tl.arange(0, s.shape[1])[:, None] * s.shape[2] + tl.arange(0, s.shape[2])[None, :]
+    k = k[None, :, :, None, None, None]
+    p = runs(p0, s.shape[3] * s.shape[4], s.shape[4])[None, None, None, :, None, :]
+    lane = tl.arange(0, WRITERS)[None, None, None, None, :, None]
+    place = p.to(tl.int64) * stride_p
+    if ADJACENT:
+        place = tl.multiple_of(place, [K & -K] * 6)
+    pointers = logits + (sample.to(tl.int64) * stride_b + k.to(tl.int64) * stride_k + place)
+    mask = (sample < last) & (k < K) & (p < positions) & (lane == 0)
+    s = tl.broadcast_to(s[:, :, :, :, None, :], mask.shape)
+    tl.store(tl.broadcast_to(pointers, mask.shape), s.to(logits.dtype.element_ty), mask=mask)

@@ -21,7 +21,7 @@ def forward(x, classifier, weights, biases, bias, *, out_channels, origin, exten
     logits = empty_logits(x, out_channels)
     if logits.numel():
         description = describe(x, classifier, weights, out_channels, activation, scale, precision)
-        planned = plan.forward(description, x.shape, x.stride(), logits.stride())
+        planned = plan.forward(description, x.shape, x.stride(), x.element_size(), logits.stride())
         call = Call(x, classifier, weights, biases, origin, extent)
         with on_device_of(x):
             forward_launch(planned, call, logits, bias).run()

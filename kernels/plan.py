@@ -39,6 +39,11 @@ class Features:
             return not (self.positions % 16 or channel % 16 or batch % 16)
         return channel == 1 and not (channels % 16 or position % 16 or batch % 16)
 
+    @property
+    def channels_adjacent(self):
+        """Whether neighbours in memory are channels of one position, several of them, and not positions."""
+        return self.strides.channel == 1 and self.strides.position > 1
+
     def cover(self, tile):
         """How many tiles cover the positions, and over how many programs the batch of a tile is shared out."""
         tiles = -(-self.positions // tile.positions)
@@ -76,9 +81,9 @@ class Backward:
 
 
 @lru_cache(PLANS)
-def forward(description, shape, x_strides, logits_strides):
-    """The plan of a forward of the Head(*description) on features of this shape and these strides."""
-    return plan_forward(tiling.Head(*description), shape, x_strides, logits_strides)
+def forward(description, shape, x_strides, item_bytes, logits_strides):
+    """The plan of a forward of the Head(*description) on features of this shape, strides and bytes of an element."""
+    return plan_forward(tiling.Head(*description), shape, x_strides, item_bytes, logits_strides)
 
 
 @lru_cache(PLANS)
@@ -87,10 +92,10 @@ def backward(description, shape, x_strides, grad_strides, grad_x_strides, wants)
     return plan_backward(tiling.Head(*description), shape, x_strides, grad_strides, grad_x_strides, wants)
 
 
-def plan_forward(head, shape, x_strides, logits_strides):
+def plan_forward(head, shape, x_strides, item_bytes, logits_strides):
     """`forward` without its cache."""
     x = Features.of(shape, x_strides)
-    tile = tiling.forward(head)
+    tile = tiling.forward(head, x.channels_adjacent, 16 // item_bytes if x.aligned(head.in_channels) else 1)
     tiles, shares = x.cover(tile)
     logits = flat((shape[0], head.out_channels, *shape[2:]), logits_strides)
     integers = {
@@ -100,7 +105,20 @@ def plan_forward(head, shape, x_strides, logits_strides):
         "batch": x.batch,
         "shares": shares,
     }
-    constants = _map_constants(head, tile) | {"G": tile.classes}
+    constants = {
+        **_map_constants(head),
+        "POSITIONS": tile.positions,
+        "SAMPLES": tile.samples,
+        "CLASSES": tile.classes,
+        "READERS": tile.readers,
+        "CHANNELS": tiling.padded(head.in_channels),
+        "LANES": tile.lanes,
+        "VECTOR": tile.vector,
+        "RUN": tile.run,
+        "CHANNELS_ADJACENT": x.channels_adjacent,
+        "CLASSES_ADJACENT": logits.channel == 1 and logits.position == head.out_channels,
+        "DEPTH": tile.depth,
+    }
     return Forward(Step(apply_forward, tiles * shares, integers, constants, options(tile)), x.strides.copied)
 
 
@@ -124,11 +142,17 @@ def plan_backward(head, shape, x_strides, grad_strides, grad_x_strides, wants):
         "shares": shares,
         "tiles": tiles,
     }
-    constants = _map_constants(head, tile) | {
+    constants = {
+        **_map_constants(head),
         "WANTS_X": wants[0],
         "WANTS_F": wants_f,
         "WANTS_CLASSIFIER": wants[1] and not head.folded,
         "WANTS_BIAS": wants[2] and not head.folded,
+        "FOLDED": head.folded,
+        "POSITIONS": tile.positions,
+        "SAMPLES": tile.samples,
+        "CHANNELS": tile.channels,
+        "DEPTH": tile.depth,
     }
     apply = Step(apply_backward, tiles * shares, integers, constants, options(tile))
     calibrator, rows = None, Rows.apart(*apply_rows) if wants_rows else None
@@ -214,17 +238,10 @@ def _parameter_offsets(head):
     return (0, *accumulate(sizes))
 
 
-def _map_constants(head, tile):
-    return {
-        "MODULATES": head.modulates,
-        "C": head.in_channels,
-        "K": head.out_channels,
-        **calibrator_constants(head),
-        "P": tile.positions,
-        "S": tile.samples,
-        "T": tile.channels,
-        "DEPTH": tile.depth,
-    }
+def _map_constants(head):
+    """The constants of the calibrator and of the map it makes, the same in both kernels that stream features."""
+    sizes = {"C": head.in_channels, "K": head.out_channels}
+    return {"MODULATES": head.modulates, **sizes, **calibrator_constants(head)}
 
 
 def calibrator_constants(head):

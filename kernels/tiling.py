@@ -1,6 +1,6 @@
 """The launch configuration of every kernel: a pure function of what is computed and where, never of B, H or W."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
@@ -53,34 +53,50 @@ class Head:
 
 @dataclass(frozen=True)
 class Tile:
-    """What one program holds at a time: positions P, samples S, classes G, channels T; DEPTH of products; warps.
+    """What one program holds at a time: positions, samples, channels; the depth of products; warps.
 
     `registers` is the most that a thread may take. Left to itself ptxas stops at 72 in the forward of NeRDc with 16
-    channels and spills 8 bytes on sm_75; told that it may take 128 it takes 93 and spills nothing.
+    channels and spills 8 bytes on sm_75; told that it may take 80 it takes 80 and spills nothing.
     """
 
     positions: int
     samples: int
-    classes: int
     channels: int
     depth: int
     num_warps: int
     registers: int = 255
 
-    def samples_within(self, elements):
-        """The same tile with as many samples a step, up to 4, as keep a thread at so many features and 64 products."""
-        threads = 32 * self.num_warps
-        features = self.positions * self.channels
-        fit = min(elements * threads // features, 64 * threads // (features * self.classes), 4)
-        return replace(self, samples=max(fit, 1))
+
+@dataclass(frozen=True)
+class ForwardTile:
+    """What one program of the forward holds at a time, and where: see `apply_forward`.
+
+    The `channels` of a position lie in `lanes` lanes, `vector` neighbours together, the rest in the registers of each;
+    the `positions` in runs of `run` lanes; `readers` of the `classes` read the same features, in different threads.
+    """
+
+    positions: int
+    samples: int
+    classes: int
+    readers: int
+    channels: int
+    lanes: int
+    vector: int
+    run: int
+    depth: int
+    num_warps: int
+    registers: int
 
 
-# Products run 16 deep: at 32 the ieee calibrator pass of width 64 spills (255 registers and 24 bytes of stack on sm_90)
-# and the ieee forward takes 114 registers on sm_80 instead of 80.
+# Position-first products run 16 deep: at 32 the ieee calibrator pass of width 64 spills (255 registers and 24 bytes of
+# stack on sm_90).
 DEPTH = 16
 
-# 32 positions are a full 128-byte line of float32. With 4 warps and hidden (64, 64) the ieee forward takes 96 registers
-# on sm_80 and 87 on sm_90; 64 positions with 4 warps take 164 and 168, which halves the programs on a multiprocessor.
+# Units-first products read operands without conflicts, and ptxas loads them as it needs them: 64 deep at once. Steps of
+# 16 would pick rows through shared memory at widths of 64: 3,200 wavefronts a warp and tile of 32 positions, not 1,300.
+INNER = 64
+
+# 32 positions are a full 128-byte line of float32.
 POSITIONS = 32
 
 FOLDS = False
@@ -88,26 +104,43 @@ FOLDS = False
 # Beyond this hidden width 4 warps spill: 168 bytes in the backward of a head of 64 channels and 3 classes at 128.
 WIDE = 64
 
-# Classes times channels times positions of W(v) in registers: 189 of them at 8,192 with 8 warps; at 16,384 sm_75 runs
-# out of shared memory.
-MAP_FORWARD = 8192
 
+def forward(head, channels_adjacent, vector):
+    """W(v) takes 64 registers of a thread, 128 with classes of NeRDc; `vector` neighbours in memory are one access.
 
-def forward(head):
-    channels = padded(head.in_channels)
-    classes = power_of_two(head.out_channels)
-    positions = POSITIONS if channels <= 64 else 16
-    warps = 4 if channels <= 32 and head.widest <= WIDE else 8
-    if head.modulates:
-        classes = min(classes, 4)  # y is kept and w is read again: 128 registers at 4 classes, 254 at 16
-        if channels > 128:  # in tf32 8 warps spill 32 bytes on sm_120, with 16 positions or 32
-            return Tile(POSITIONS, 1, min(classes, 2), channels, DEPTH, 16, 128)
+    One class: the warps take different samples, and the channels of a position lie in as many lanes as positions leave.
+    Several: warps take different classes of the same features, which a thread reads once for all of its classes.
+    """
+    channels, classes = padded(head.in_channels), power_of_two(head.out_channels)
+    positions = POSITIONS if channels <= 64 else 2048 // channels
+    warps = 4 if classes == 1 and head.widest <= WIDE else 8
+    if channels_adjacent:
+        vector = max(vector, 4)
+        lanes = min(128 // positions if classes == 1 else max(2, channels // 16), channels // vector)
+        run = min(32 // lanes, positions)
+        spare = max(1, warps * run // positions)
+        at_once = min(classes, 16 if channels <= 32 else 8)
     else:
-        warps = 4 if classes == 1 and warps == 4 else 8
-        classes = min(classes, max(1, MAP_FORWARD // (positions * channels)))
-    # 4 classes spill 168 bytes on sm_75 at 128 registers, 24 at 168; four layers of 64 spill 24 on sm_120 at 128
-    registers = 255 if warps == 8 or classes > 1 else 128 if head.depth <= 2 else 168
-    return Tile(positions, 1, classes, channels, DEPTH, warps, registers).samples_within(16)
+        held = 64 if classes == 1 or head.modulates else 32
+        lanes = 32 * vector // positions if classes == 1 else max(1, channels * vector // held)
+        spare = warps * max(1, 32 * vector // (positions * lanes))
+        run, vector, at_once = positions, 1, min(classes, 16)
+    readers = min(at_once, spare)
+    if not head.modulates:  # a product of more than 256 outputs would take the registers that W(v) needs
+        readers = min(readers, max(1, 256 // channels))
+        at_once = min(at_once, (4 if channels_adjacent else 2) * readers)
+    samples = min(4, spare // readers) if classes > 1 else 4 if channels_adjacent else spare
+    registers = _forward_registers(head)
+    return ForwardTile(positions, samples, at_once, readers, channels, lanes, vector, run, INNER, warps, registers)
+
+
+def _forward_registers(head):
+    """The most registers with which a thread of the forward spills nothing."""
+    if head.depth > 2 or head.widest > WIDE or (head.out_channels > 1 and not head.modulates):
+        return 255
+    if head.out_channels > 1 or head.widest > 32:
+        return 128 if head.in_channels <= 32 or head.out_channels > 1 else 168
+    return 80 if head.in_channels <= 16 else 96 if head.in_channels <= 32 else 168
 
 
 def apply_backward(head, aligned):
@@ -126,8 +159,16 @@ def apply_backward(head, aligned):
     warps = 4 if head.widest <= WIDE else 8
     positions = 16 if classes > 16 and warps == 8 else POSITIONS  # at 32, 64 classes spill 56 bytes on sm_75
     channels = 32 * warps * elements // positions
-    registers = 255 if classes > 1 or warps == 8 else 128 if head.in_channels <= 16 and head.depth <= 2 else 168
-    return Tile(positions, samples, 1, channels, DEPTH, warps, registers)
+    return Tile(positions, samples, channels, INNER, warps, _backward_registers(head, warps))
+
+
+def _backward_registers(head, warps):
+    """The most registers with which a thread of the apply pass spills nothing."""
+    if head.out_channels > 1 or warps == 8:
+        return 255
+    if head.in_channels > 16 or head.depth > 2:
+        return 168
+    return 128 if head.modulates or head.widest > 32 else 80
 
 
 def calibrator_backward(head):
@@ -137,7 +178,7 @@ def calibrator_backward(head):
     100 spill 128 bytes there, and the three products of tf32x3 64 to 640 wherever they run on tensor cores.
     """
     deep = sum(head.padded) > 256 or (head.widest > WIDE and head.depth > 2)
-    return Tile(16 if deep or head.precision == "tf32x3" else POSITIONS, 1, 1, 1, DEPTH, 8)
+    return Tile(16 if deep or head.precision == "tf32x3" else POSITIONS, 1, 1, DEPTH, 8)
 
 
 def calibrator_backward_narrow(head):

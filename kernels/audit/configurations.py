@@ -135,7 +135,7 @@ def launches(configuration, architecture, device="meta"):
     grad = features(replace(configuration, in_channels=k), device)
     slots = [torch.empty_like(x), classifier, bias, *weights, *biases]
     call = heads.Call(x, classifier, weights, biases, (0,) * len(spatial), spatial)
-    forward = plan.plan_forward(head, x.shape, x.stride(), logits.stride())
+    forward = plan.plan_forward(head, x.shape, x.stride(), x.element_size(), logits.stride())
     wants = tuple(slot is not None for slot in slots)
     backward = plan.plan_backward(head, x.shape, x.stride(), grad.stride(), slots[0].stride(), wants)
     return [heads.forward_launch(forward, call, logits, bias), *heads.backward_launches(backward, call, grad, slots)]
@@ -167,9 +167,9 @@ def budget(configuration, step, architecture):
     if name in ("apply_forward", "apply_backward"):
         tile, item = step.constants, getattr(torch, configuration.dtype).itemsize
         threads = 32 * step.options["num_warps"]
-        features = tile["S"] * tile["P"] * min(tile["T"], tile["C"]) * item // threads
+        features = tile["SAMPLES"] * tile["POSITIONS"] * min(tile["CHANNELS"], tile["C"]) * item // threads
         if name == "apply_forward":
             return Budget(resident=resident, width=widest_access(configuration), loaded=features)
-        width = min(widest_access(configuration), tile["P"] * tile["T"] * item // threads)
+        width = min(widest_access(configuration), tile["POSITIONS"] * tile["CHANNELS"] * item // threads)
         return Budget(resident=resident, width=width, loaded=features, stored=features)
     return Budget(stack=0 if configuration in paper() else 128, resident=resident)

@@ -1,0 +1,95 @@
+"""The calibrator's MLP as device functions: tiles are (units, positions), positions fastest, float32 throughout.
+
+A product multiplies a weight (out, in) as it lies in memory with the units of the layer before. In shared memory the
+lanes of a warp then read neighbouring positions, which lie in different banks, and one and the same row of the weight.
+Weights that lanes read across rows, as positions-first tiles need them, lie 8 to 16 to a bank: 2,500 wavefronts a warp
+and tile of 32 positions, hidden (32, 32), where 400 suffice.
+
+Widths are padded to powers of two of at least 16 (`tl.dot` needs that); padded units have zero weights and biases, and
+every activation keeps zero.
+"""
+
+import triton
+import triton.language as tl
+
+from nerd_fast.kernels.calibrator import activate
+
+
+@triton.jit
+def product(a, b, accumulator, PRECISION: tl.constexpr):
+    """accumulator + a b, of a (M, K) and b (K, N).
+
+    Tensor cores drop the low 13 bits of a float32 operand in tf32, an error of one sign: operands are rounded before.
+    """
+    if PRECISION == "tf32":
+        a = _rounded_to_tf32(a)
+        b = _rounded_to_tf32(b)
+    return tl.dot(a, b, accumulator, input_precision=PRECISION)
+
+
+@triton.jit
+def _rounded_to_tf32(x):
+    """x with 10 bits of mantissa, ties away from zero; NaN, whose bits would overflow to zero, as it is."""
+    bits = (x.to(tl.int32, bitcast=True) + 0x1000) & -0x2000
+    return tl.where(x == x, bits.to(tl.float32, bitcast=True), x)
+
+
+@triton.jit
+def first_layer(v, units, weight, bias, WIDTH: tl.constexpr, SPATIAL_DIMS: tl.constexpr):
+    """Pre-activations (U, P) of the given units (U,) of the first layer; weight (WIDTH, 2 SPATIAL_DIMS)."""
+    inside = units < WIDTH
+    z = tl.load(bias + units, mask=inside, other=0.0).to(tl.float32)[:, None]
+    for direction in tl.static_range(2 * SPATIAL_DIMS):
+        w = tl.load(weight + units * (2 * SPATIAL_DIMS) + direction, mask=inside, other=0.0).to(tl.float32)
+        z = tl.fma(w[:, None], v[direction][None, :], z)
+    return z
+
+
+@triton.jit
+def layer(h, outputs, inside, weight, bias, IN: tl.constexpr, DEPTH: tl.constexpr, PRECISION: tl.constexpr):
+    """Pre-activations (U, P) of the rows `outputs` (U,) of a later layer from h (padded IN, P); weight (.., IN).
+
+    Products whose inner size exceeds DEPTH run in steps of DEPTH.
+    """
+    z = tl.load(bias + outputs, mask=inside, other=0.0).to(tl.float32)[:, None]
+    z = tl.broadcast_to(z, [outputs.shape[0], h.shape[1]])
+    STEP: tl.constexpr = DEPTH if h.shape[0] > DEPTH else h.shape[0]
+    for step in tl.static_range(h.shape[0] // STEP):
+        units = step * STEP + tl.arange(0, STEP)
+        pointers = weight + outputs[:, None] * IN + units[None, :]
+        w = tl.load(pointers, mask=inside[:, None] & (units < IN)[None, :], other=0.0).to(tl.float32)
+        z = product(w, _rows(h, step, STEP), z, PRECISION)
+    return z
+
+
+@triton.jit
+def _rows(h, step: tl.constexpr, COUNT: tl.constexpr):
+    """Rows [step * COUNT, (step + 1) * COUNT) of h (U, P): a masked sum, which is exact."""
+    STEPS: tl.constexpr = h.shape[0] // COUNT
+    if STEPS == 1:
+        return h
+    else:
+        steps = tl.reshape(h, [STEPS, COUNT, h.shape[1]])
+        chosen = tl.arange(0, STEPS)[:, None, None] == step
+        return tl.sum(tl.where(chosen, steps, 0.0), 0)
+
+
+@triton.jit
+def hidden_layers(
+    v,
+    weights,
+    biases,
+    HIDDEN: tl.constexpr,
+    PADDED: tl.constexpr,
+    SPATIAL_DIMS: tl.constexpr,
+    ACTIVATION: tl.constexpr,
+    DEPTH: tl.constexpr,
+    PRECISION: tl.constexpr,
+):
+    """Pre-activations of every hidden layer, first to last: a tuple of (PADDED[i], P)."""
+    zs = (first_layer(v, tl.arange(0, PADDED[0]), weights[0], biases[0], HIDDEN[0], SPATIAL_DIMS),)
+    for i in tl.static_range(1, len(HIDDEN)):
+        units = tl.arange(0, PADDED[i])
+        h = activate(zs[i - 1], ACTIVATION)
+        zs += (layer(h, units, units < HIDDEN[i], weights[i], biases[i], HIDDEN[i - 1], DEPTH, PRECISION),)
+    return zs
