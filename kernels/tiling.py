@@ -139,7 +139,7 @@ def _forward_registers(head):
     if head.depth > 2 or head.widest > WIDE or (head.out_channels > 1 and not head.modulates):
         return 255
     if head.out_channels > 1 or head.widest > 32:
-        return 128 if head.in_channels <= 32 or head.out_channels > 1 else 168
+        return 128 if head.in_channels <= 16 or head.out_channels > 1 else 168
     return 80 if head.in_channels <= 16 else 96 if head.in_channels <= 32 else 168
 
 
@@ -166,9 +166,9 @@ def _backward_registers(head, warps):
     """The most registers with which a thread of the apply pass spills nothing."""
     if head.out_channels > 1 or warps == 8:
         return 255
-    if head.in_channels > 16 or head.depth > 2:
-        return 168
-    return 128 if head.modulates or head.widest > 32 else 80
+    if head.in_channels > 16 or head.depth > 2 or head.widest > 32:
+        return 255 if head.in_channels > 16 and head.widest > 32 else 168
+    return 128 if head.modulates else 80
 
 
 def calibrator_backward(head):

@@ -77,13 +77,15 @@ def test_heads_at_random_are_faithful(case, seed):
 
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_a_layout_changes_no_value(layout, variant):
+def test_a_layout_changes_nothing_but_rounding(layout, variant):
+    """The order in which channels are added follows from where they lie: bits differ, by units in the last place."""
     case = Case(variant=variant, layout=layout, classes=2, spatial=(4, 6))
     t = tensors(case)
     laid_out = by_kernels(case, t)
     t.x = t.x.contiguous()
     for name, value in by_kernels(case, t).items():
-        assert torch.equal(laid_out[name], value), name
+        allowed = 4 * torch.finfo(value.dtype).eps * value.abs().max()
+        assert (laid_out[name] - value).abs().max() <= allowed, name
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
