@@ -55,6 +55,25 @@ def _scaled(distance, size, SCALE: tl.constexpr):
 
 
 @triton.jit
+def product(a, b, accumulator, PRECISION: tl.constexpr):
+    """accumulator + a b, of a (M, K) and b (K, N); accumulator (M, N) or None.
+
+    Tensor cores drop the low 13 bits of a float32 operand in tf32, an error of one sign: operands are rounded before.
+    """
+    if PRECISION == "tf32":
+        a = _rounded_to_tf32(a)
+        b = _rounded_to_tf32(b)
+    return tl.dot(a, b, accumulator, input_precision=PRECISION)
+
+
+@triton.jit
+def _rounded_to_tf32(x):
+    """x with 10 bits of mantissa, ties away from zero; NaN, whose bits would overflow to zero, as it is."""
+    bits = (x.to(tl.int32, bitcast=True) + 0x1000) & -0x2000
+    return tl.where(x == x, bits.to(tl.float32, bitcast=True), x)
+
+
+@triton.jit
 def first_layer(v, units, weight, bias, WIDTH: tl.constexpr, SPATIAL_DIMS: tl.constexpr):
     """Pre-activations (P, U) of the given units (U,) of the first layer; weight (WIDTH, 2 SPATIAL_DIMS)."""
     inside = units < WIDTH
@@ -71,11 +90,11 @@ def layer(h, outputs, inside, weight, bias, IN: tl.constexpr, DEPTH: tl.constexp
     z = tl.load(bias + outputs, mask=inside, other=0.0).to(tl.float32)[None, :]
     z = tl.broadcast_to(z, [h.shape[0], outputs.shape[0]])
     if h.shape[1] <= DEPTH:
-        return tl.dot(h, _columns_transposed(weight, outputs, inside, 0, IN, h.shape[1]), z, input_precision=PRECISION)
+        return product(h, _columns_transposed(weight, outputs, inside, 0, IN, h.shape[1]), z, PRECISION)
     else:
         for step in range(0, h.shape[1] // DEPTH):
             w = _columns_transposed(weight, outputs, inside, step * DEPTH, IN, DEPTH)
-            z = tl.dot(columns(h, step, DEPTH), w, z, input_precision=PRECISION)
+            z = product(columns(h, step, DEPTH), w, z, PRECISION)
         return z
 
 
@@ -145,7 +164,7 @@ def _second_layer(
     for start in range(0, IN, DEPTH):
         h = first_layer(v, start + tl.arange(0, DEPTH), weights[0], biases[0], HIDDEN[0], SPATIAL_DIMS)
         w = _columns_transposed(weights[1], outputs, inside, start, HIDDEN[0], DEPTH)
-        z = tl.dot(activate(h, ACTIVATION), w, z, input_precision=PRECISION)
+        z = product(activate(h, ACTIVATION), w, z, PRECISION)
     return z
 
 

@@ -20,7 +20,14 @@ Integers
 import triton
 import triton.language as tl
 
-from nerd_fast.kernels.calibrator import activate, activation_backward, boundary_distances, columns, hidden_layers
+from nerd_fast.kernels.calibrator import (
+    activate,
+    activation_backward,
+    boundary_distances,
+    columns,
+    hidden_layers,
+    product,
+)
 
 INTEGERS = (
     "tiles",
@@ -154,9 +161,9 @@ def _through_layer(
     units = tl.arange(0, h.shape[1])
     offset = outputs[:, None] * IN + units[None, :]
     inside = (outputs < OUT)[:, None] & (units < IN)[None, :]
-    _add(row + offset, tl.dot(tl.trans(d), h, input_precision=PRECISION), inside, started)
+    _add(row + offset, product(tl.trans(d), h, None, PRECISION), inside, started)
     w = tl.load(weight + offset, mask=inside, other=0.0).to(tl.float32)
-    return tl.dot(d, w, d_h, input_precision=PRECISION)
+    return product(d, w, d_h, PRECISION)
 
 
 @triton.jit

@@ -12,26 +12,7 @@ every activation keeps zero.
 import triton
 import triton.language as tl
 
-from nerd_fast.kernels.calibrator import activate
-
-
-@triton.jit
-def product(a, b, accumulator, PRECISION: tl.constexpr):
-    """accumulator + a b, of a (M, K) and b (K, N).
-
-    Tensor cores drop the low 13 bits of a float32 operand in tf32, an error of one sign: operands are rounded before.
-    """
-    if PRECISION == "tf32":
-        a = _rounded_to_tf32(a)
-        b = _rounded_to_tf32(b)
-    return tl.dot(a, b, accumulator, input_precision=PRECISION)
-
-
-@triton.jit
-def _rounded_to_tf32(x):
-    """x with 10 bits of mantissa, ties away from zero; NaN, whose bits would overflow to zero, as it is."""
-    bits = (x.to(tl.int32, bitcast=True) + 0x1000) & -0x2000
-    return tl.where(x == x, bits.to(tl.float32, bitcast=True), x)
+from nerd_fast.kernels.calibrator import activate, product
 
 
 @triton.jit
@@ -58,8 +39,18 @@ def layer(h, outputs, inside, weight, bias, IN: tl.constexpr, DEPTH: tl.constexp
         units = step * STEP + tl.arange(0, STEP)
         pointers = weight + outputs[:, None] * IN + units[None, :]
         w = tl.load(pointers, mask=inside[:, None] & (units < IN)[None, :], other=0.0).to(tl.float32)
-        z = product(w, _rows(h, step, STEP), z, PRECISION)
+        z = _weighted(w, _rows(h, step, STEP), z, PRECISION)
     return z
+
+
+@triton.jit
+def _weighted(w, h, z, PRECISION: tl.constexpr):
+    """z + w h. On tensor cores positions come first: they read shared memory without conflicts either way, and 64 rows
+    of units would turn to another kind of product on sm_90 (wgmma), of which 32 positions fill a fraction."""
+    if PRECISION == "ieee":
+        return product(w, h, z, PRECISION)
+    else:
+        return tl.trans(product(tl.trans(h), tl.trans(w), tl.trans(z), PRECISION))
 
 
 @triton.jit
