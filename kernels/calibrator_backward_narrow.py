@@ -20,7 +20,7 @@ Pointers
 import triton
 import triton.language as tl
 
-from nerd_fast.kernels.calibrator import activate, activation_backward, hidden_layers
+from nerd_fast.kernels.calibrator import activate, activation_backward, hidden_layers, product
 from nerd_fast.kernels.calibrator_backward import INTEGERS
 from nerd_fast.kernels.reduction import row_offsets
 
@@ -105,9 +105,9 @@ def calibrator_backward_narrow(
         d = _planes(grad_f, p, positions, outputs, outputs < OUTPUTS, OUTPUTS + FOLDED, grad_f_width, shares)
         zs = hidden_layers(v, weights, biases, HIDDEN, PADDED, SPATIAL_DIMS, ACTIVATION, 32, PRECISION)
         h = activate(zs[LAST], ACTIVATION)
-        last_weight = tl.dot(tl.trans(d), h, last_weight, input_precision=PRECISION)
+        last_weight = product(tl.trans(d), h, last_weight, PRECISION)
         last_bias += d
-        d_h = tl.dot(d, w, input_precision=PRECISION)
+        d_h = product(d, w, None, PRECISION)
         if FOLDED:
             d_beta = _last_plane(grad_f, p, positions, OUTPUTS, grad_f_width, shares)
             beta_by_h += d_beta[:, None] * h
@@ -117,14 +117,14 @@ def calibrator_backward_narrow(
         for i in tl.static_range(LAST, 0, -1):
             d_z = activation_backward(d_h, zs[i], ACTIVATION)
             h_before = activate(zs[i - 1], ACTIVATION)
-            sums = tl.dot(tl.trans(d_z), h_before, before_weights[i - 1], input_precision=PRECISION)
+            sums = product(tl.trans(d_z), h_before, before_weights[i - 1], PRECISION)
             hidden_weights = (sums,) + hidden_weights  # noqa: RUF005
             hidden_biases = (before_biases[i - 1] + d_z,) + hidden_biases  # noqa: RUF005
             wide = tl.arange(0, PADDED[i])
             narrow = tl.arange(0, PADDED[i - 1])
             inside = (wide < HIDDEN[i])[:, None] & (narrow < HIDDEN[i - 1])[None, :]
             w_i = tl.load(weights[i] + wide[:, None] * HIDDEN[i - 1] + narrow[None, :], mask=inside, other=0.0)
-            d_h = tl.dot(d_z, w_i.to(tl.float32), input_precision=PRECISION)
+            d_h = product(d_z, w_i.to(tl.float32), None, PRECISION)
         d_z = activation_backward(d_h, zs[0], ACTIVATION)
         low = (top, left, front)
         before, first_layer = first_layer, ()

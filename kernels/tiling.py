@@ -99,7 +99,7 @@ INNER = 64
 # 32 positions are a full 128-byte line of float32.
 POSITIONS = 32
 
-FOLDS = False
+FOLDS = True
 
 # Beyond this hidden width 4 warps spill: 168 bytes in the backward of a head of 64 channels and 3 classes at 128.
 WIDE = 64
@@ -168,7 +168,7 @@ def _backward_registers(head, warps):
         return 255
     if head.in_channels > 16 or head.depth > 2 or head.widest > 32:
         return 255 if head.in_channels > 16 and head.widest > 32 else 168
-    return 128 if head.modulates else 80
+    return 128 if head.modulates and not head.folded else 80
 
 
 def calibrator_backward(head):
@@ -183,7 +183,7 @@ def calibrator_backward(head):
 
 def calibrator_backward_narrow(head):
     """16 positions, 8 warps and 128 registers: two programs on a multiprocessor; at 32 positions 96 bytes spill."""
-    return Tile(16, 1, 1, 1, DEPTH, 8, 128)
+    return Tile(16, 1, 1, DEPTH, 8, 128)
 
 
 def power_of_two(size):
