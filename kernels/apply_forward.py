@@ -3,13 +3,15 @@
     NeRDm   s_k = sum_c w_kc (x_c a_c(v) + b_c(v)) + bias_k     (equation 5; f(v) = (a, b))
     NeRDc   s_k = sum_c x_c w_kc(v) + bias_k                    (section 2.2; f(v) = w, output k C + c)
 
-One program owns POSITIONS positions and a share of the batch: it runs the calibrator once for its positions and then
-streams the samples. With one class both heads are s = sum_c x_c W_c(v) + beta(v); NeRDm's W = w a and
-beta = sum_c w_c b_c + bias are formed once.
+Both are one linear map of the features at each position, s_k = sum_c x_c W_kc(v) + beta_k(v), where NeRDm's W = w a and
+beta_k = sum_c w_kc b_c + bias_k. One program owns POSITIONS positions and a share of the batch: it runs the calibrator
+once for its positions, holds W for CLASSES classes in registers, and streams the samples.
 
-Feature tiles are (groups, SAMPLES, POSITIONS, CHANNELS): CHANNELS neighbouring channels lie in the lanes of a warp, the
-groups of them in the registers of a thread. Which axis is contiguous is told by the strides alone, so that one source
-serves contiguous features (few CHANNELS, 4 positions in a thread) and channels_last (all channels, 4 in a thread).
+Feature tiles are (outer, SAMPLES, READERS, runs, LANES, RUN, VECTOR). The channels of a position are outer * LANES *
+VECTOR: VECTOR neighbours in a thread, LANES of those across a warp, the rest in the registers of a thread, so that the
+sum over channels crosses few lanes and no warp. The positions are runs * RUN. READERS are the classes that different
+threads hold, which read the same features. Triton lays a tile out along the axes of its last dimensions, contiguous ones
+first: the sizes, which `tiling` chooses for each memory format, decide what lies in a warp and what in a thread.
 
 Pointers
     logits      (B, K, N) strides (stride_sb, stride_sk, stride_sp), in x's dtype
@@ -22,7 +24,9 @@ Integers
     shares: over how many programs the batch of one tile is divided
 Constexprs
     C, K, HIDDEN (widths) and PADDED (the same in powers of two from 16), SPATIAL_DIMS, ACTIVATION, SCALE;
-    MODULATES: NeRDm, else NeRDc; POSITIONS, SAMPLES, CLASSES and CHANNELS of a tile, DEPTH and PRECISION of products
+    MODULATES: NeRDm, else NeRDc; POSITIONS, SAMPLES, CLASSES, READERS, CHANNELS (C padded), LANES, VECTOR and RUN of a
+    tile; CHANNELS_ADJACENT: neighbours in memory are channels of x; CLASSES_ADJACENT: logits are K numbers for each
+    position, one position after the other; DEPTH and PRECISION of products
 """
 
 import triton
