@@ -10,8 +10,8 @@ once for its positions, holds W for CLASSES classes in registers, and streams th
 Feature tiles are (outer, SAMPLES, READERS, runs, LANES, RUN, VECTOR). The channels of a position are outer * LANES *
 VECTOR: VECTOR neighbours in a thread, LANES of those across a warp, the rest in the registers of a thread, so that the
 sum over channels crosses few lanes and no warp. The positions are runs * RUN. READERS are the classes that different
-threads hold, which read the same features. Triton lays a tile out along the axes of its last dimensions, contiguous ones
-first: the sizes, which `tiling` chooses for each memory format, decide what lies in a warp and what in a thread.
+threads hold, which read the same features. Triton lays a tile out along its last axes first, contiguous ones before
+the others: the sizes, which `tiling` chooses for each memory format, decide what lies in a warp and what in a thread.
 
 Pointers
     logits      (B, K, N) strides (stride_sb, stride_sk, stride_sp), in x's dtype
