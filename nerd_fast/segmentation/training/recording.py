@@ -36,6 +36,12 @@ class Recorder(pl.Callback):
         if trainer.ckpt_path is None:
             self.save_last(trainer)  # so that a run killed in its first epoch can be resumed
 
+    def on_fit_end(self, trainer, module):
+        # A process that was killed right after its last checkpoint has not written the log and the options of it.
+        if trainer.is_global_zero and self.rows:
+            write_rows(self.rows, self.folder / METRICS)
+            write_config(module.config, self.folder)
+
     def on_train_epoch_start(self, trainer, module):
         self._begin(trainer)
 

@@ -185,6 +185,15 @@ def test_an_override_that_is_killed_before_its_first_checkpoint_can_be_resumed(c
     assert code == 0, message
 
 
+def test_a_run_killed_after_its_last_checkpoint_gets_its_log_and_options_back(copied_run):
+    log = (copied_run / "metrics.csv").read_text()
+    for name in ("metrics.csv", "config.yaml"):
+        (copied_run / name).unlink()
+    assert command("train", "--out", copied_run, "--resume")[0] == 0
+    assert (copied_run / "metrics.csv").read_text() == log
+    assert (copied_run / "config.yaml").exists()
+
+
 def test_options_and_checkpoint_change_together(copied_run):
     words = ("train", "--out", copied_run, "--resume", "--epochs", "2", "--lr", "0.5", "--override")
     assert command(*words)[0] == 0
