@@ -39,7 +39,7 @@ class Head:
     @property
     def folded(self):
         """Whether the backward goes by (W, beta), C + 1 planes, and not by (a, b): NeRDm with one class."""
-        return FOLDS and self.modulates and self.out_channels == 1 and self.widest <= 32 and self.in_channels <= 64
+        return self.modulates and self.out_channels == 1 and self.widest <= 32 and self.in_channels <= 64
 
     @property
     def planes(self):
@@ -98,8 +98,6 @@ INNER = 64
 
 # 32 positions are a full 128-byte line of float32.
 POSITIONS = 32
-
-FOLDS = True
 
 # Beyond this hidden width 4 warps spill: 168 bytes in the backward of a head of 64 channels and 3 classes at 128.
 WIDE = 64

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import nerd_fast
+from benchmarks.memory import peak_bytes
 
 pytestmark = pytest.mark.launch
 
@@ -65,6 +66,31 @@ def test_a_training_step_takes_little_time_of_the_host(head_class, driver):
     finally:
         gc.enable()
     assert min(rounds) <= LOADED * MICROSECONDS
+
+
+SIZES = {  # batch, channels, spatial, and what a step may hold over the gradient of x and the logits
+    "wmh": (14, 16, (160, 224), 1.08),
+    "wmh-wide": (14, 32, (160, 224), 1.08),
+    "la": (14, 16, (290, 240), 1.072),  # C + 1 planes of N floats over (C + 1) B: 1 + 1/14 with any workspace of planes
+    "large batch": (128, 16, (160, 224), 1.01),
+}
+
+
+@pytest.mark.parametrize("case", SIZES)
+def test_a_training_step_holds_little_more_than_its_results(case, driver):
+    batch, channels, spatial, allowed = SIZES[case]
+    head = nerd_fast.NeRDm(channels, bias=True, backend="triton")
+    x, grad = torch.empty(batch, channels, *spatial, requires_grad=True), torch.empty(batch, 1, *spatial)
+    inputs = [x, *head.parameters()]
+
+    def step():
+        logits = head(x)  # which live until the gradients are there, as a loss' do
+        gradients = torch.autograd.grad(logits, inputs, grad)
+        del gradients
+
+    step()
+    peak, results = peak_bytes(step, torch.device("cpu")), 4 * (x.numel() + grad.numel())
+    assert results < peak <= allowed * results, f"{peak / results:.4f} of the gradient of x and the logits"
 
 
 def test_a_second_step_is_neither_planned_nor_bound_again(driver, monkeypatch):
