@@ -38,6 +38,8 @@ def parts(out):
     yield "parity", [*pytest, "tests/test_functional.py", "-k", "triton", f"--junitxml={out / 'parity.xml'}"], 300
     yield "timings", [*python, "benchmarks.quick", "--out", str(out / "timings.json")], 90
     yield "device", [*pytest, "tests/gpu", f"--junitxml={out / 'device.xml'}"], 250
+    streams = ["tests/test_norm.py", "tests/test_position_map.py", "-k", "triton", f"--junitxml={out / 'streams.xml'}"]
+    yield "streams", [*pytest, *streams], 150
     yield "small_cases", [*python, "tests.gpu.small_cases"], 100
     if shutil.which(SANITIZER):
         for tool in ("memcheck", "racecheck"):
