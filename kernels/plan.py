@@ -127,7 +127,7 @@ def plan_backward(head, shape, x_strides, grad_strides, grad_x_strides, wants):
     x = Features.of(shape, x_strides)
     grad = flat((shape[0], head.out_channels, *shape[2:]), grad_strides)
     grad_x = flat(shape, grad_x_strides) if wants[0] else Flat(0, 0, 0, False)
-    tile = tiling.apply_backward(head, x.aligned(head.in_channels))
+    tile = tiling.apply_backward(head, x.aligned(head.in_channels), x.channels_adjacent)
     tiles, shares = x.cover(tile)
     wants_f = any(wants[1:] if head.folded else wants[3:])
     wants_rows = (wants[1] or wants[2]) and not head.folded

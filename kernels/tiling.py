@@ -141,7 +141,7 @@ def _forward_registers(head):
     return 80 if head.in_channels <= 16 else 96 if head.in_channels <= 32 else 168
 
 
-def apply_backward(head, aligned):
+def apply_backward(head, aligned, channels_adjacent):
     """Up to 16 classes, 4 features of a sample, 16 bytes of float32, in a thread; up to 24 classes 2, beyond one.
 
     A thread keeps w and dW, 2 numbers for each of its features and classes. With more than 16 classes the arithmetic,
@@ -154,6 +154,8 @@ def apply_backward(head, aligned):
     most = 16 if aligned else 4
     elements = 4 if classes <= most else 2 if 2 * classes <= 3 * most else 1
     samples = max(1, min(4, 8 // classes)) if aligned else 1
+    if head.folded and channels_adjacent and head.capability is not None and head.capability >= (10, 0):
+        samples = min(samples, 2)  # at 4 it spills 8 bytes on sm_100 and 40 on sm_120 at 80 registers
     warps = 4 if head.widest <= WIDE else 8
     positions = 16 if classes > 16 and warps == 8 else POSITIONS  # at 32, 64 classes spill 56 bytes on sm_75
     channels = 32 * warps * elements // positions
