@@ -87,6 +87,7 @@ def test_help_lists_every_command():
         ["train", "--data", "somewhere", "--out", "run", "--axis", "3"],
         ["verify", "--data", "somewhere", "--axis", "-1"],
         ["demo", "--cases", "1"],
+        ["train", "--data", "somewhere", "--out", "run", "--precision", "bf16-true"],
         ["train"],
         ["train", "--data", "somewhere"],
         ["train", "--data", "somewhere", "--out", "run", "--epochs", "0"],

@@ -93,7 +93,7 @@ def test_training_that_diverges_exits_with_5_and_keeps_its_checkpoint(data, tmp_
     assert weights_of(tmp_path / "last.ckpt")
 
 
-@pytest.mark.parametrize("options", [{"precision": "8-bit"}, {"devices": "cpu:7"}, {"accelerator": "abacus"}])
+@pytest.mark.parametrize("options", [{"devices": "cpu:7"}, {"accelerator": "abacus"}])
 def test_what_lightning_cannot_do_is_a_usage_error(data, tmp_path, options):
     refused(
         2, *arguments(data, tmp_path / "run", **options), says=[f"{name} {value}" for name, value in options.items()]
