@@ -37,6 +37,8 @@ class Map:
 
     def budget(self, step):
         tile, item, access = step.constants, getattr(torch, self.dtype).itemsize, widest_access(self)
+        if access == item:  # an element at a time, as the layout has it: there is no width to hold
+            return Budget(self._stack)
         if step.kernel.__name__ == "map_forward":
             held = tile["TURNS"] * tile["CHANNEL_STEP"] * tile["POSITIONS"] // 32 * item
             return Budget(self._stack, access, loaded=held)
