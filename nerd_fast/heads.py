@@ -194,17 +194,6 @@ class NeRDm(NeRDHead):
     def _outputs(in_channels: int, out_channels: int) -> int:
         return 2 * in_channels
 
-    def _logits_of_modules(self, x: Tensor, origin: Positions | None, extent: Positions | None) -> Tensor:
-        """The logits with a calibrator that is called, not read: as the position-wise map of what it yields."""
-        arguments.check_tensor(x, self.in_channels, self.spatial_dims)
-
-        def apply(x: Tensor, origin: Sequence[int], extent: Sequence[int]) -> Tensor:
-            weight, beta = self.position_map(x.shape[2:], origin=origin, extent=extent)
-            return (torch.einsum("kc...,bc...->bk...", weight, x.to(weight.dtype)) + beta).to(x.dtype)
-
-        with torch.autocast(x.device.type, enabled=False):
-            return apply_in_windows(apply, x, origin, extent)
-
     def _add_parameters(self, factory: dict[str, Any]) -> None:
         self.classifier = nn.Parameter(torch.empty(self.out_channels, self.in_channels, **factory))
 
