@@ -106,6 +106,10 @@ def check_conv(conv: nn.Module) -> None:
             "conv: its weight is parametrized (weight_norm, spectral_norm, ...), which a head would drop; remove the "
             "parametrization first, with torch.nn.utils.parametrize.remove_parametrizations(conv, 'weight')"
         )
+    if type(conv).forward not in (nn.Conv2d.forward, nn.Conv3d.forward) or "forward" in vars(conv):
+        raise ValueError(f"conv: this {type(conv).__name__} has a forward of its own, which a head would drop")
+    if any((conv._forward_hooks, conv._forward_pre_hooks, conv._backward_hooks, conv._backward_pre_hooks)):
+        raise ValueError("conv: hooks are registered on it, which a head would drop; remove them first")
     for name, expected in (("kernel_size", 1), ("stride", 1), ("groups", 1)):
         value = getattr(conv, name)
         if any(v != expected for v in (value if isinstance(value, tuple) else (value,))):

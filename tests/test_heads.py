@@ -81,6 +81,36 @@ def test_what_is_not_a_plain_1x1_convolution_is_refused(conv, error, message):
         nerd_fast.NeRDm.from_conv(conv)
 
 
+class Scaled(nn.Conv2d):
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+def patched():
+    conv = nn.Conv2d(4, 2, 1)
+    conv.forward = lambda x: nn.Conv2d.forward(conv, 2 * x)
+    return conv
+
+
+def hooked():
+    conv = nn.Conv2d(4, 2, 1)
+    conv.register_forward_hook(lambda module, inputs, output: 2 * output)
+    return conv
+
+
+@pytest.mark.parametrize(
+    ("conv", "message"),
+    [(Scaled(4, 2, 1), "Scaled has a forward of its own"), (patched(), "forward of its own"), (hooked(), "hooks")],
+)
+def test_a_convolution_that_computes_something_else_is_refused(conv, message):
+    with pytest.raises(ValueError, match=message):
+        nerd_fast.NeRDm.from_conv(conv)
+    model = nn.Sequential(conv)
+    with pytest.raises(ValueError, match=f"cannot replace '0': .*{message}.* Nothing was changed"):
+        nerd_fast.replace_head(model, nerd_fast.NeRDm, path="0")
+    assert model[0] is conv
+
+
 @pytest.mark.parametrize("padding", ["same", "valid", 0])
 def test_a_1x1_convolution_with_any_word_for_no_padding_is_taken(padding):
     nerd_fast.NeRDm.from_conv(nn.Conv2d(4, 2, 1, padding=padding))

@@ -16,13 +16,8 @@ def obstacle_to_head(network: nn.Module, conv: nn.Module) -> str | None:
         return f"it is a {type(conv).__name__}, not an nn.Conv2d or nn.Conv3d"
     if any(size != 1 for size in conv.kernel_size):
         return f"its kernel size is {conv.kernel_size}, not 1, and a head sees one position at a time"
-    if type(conv).forward not in (nn.Conv2d.forward, nn.Conv3d.forward):
-        return f"{type(conv).__name__} has a forward of its own"
     if reason := _no_plain_parameters(conv):
         return reason
-    hooks = (conv._forward_hooks, conv._forward_pre_hooks, conv._backward_hooks, conv._backward_pre_hooks)
-    if any(hooks) and "weight" in conv._parameters:
-        return "hooks are registered on it, which a head would drop; remove them first"
     for name, parameter in conv._parameters.items():
         for other, module in network.named_modules():
             others = () if parameter is None or module is conv else module._parameters.values()
