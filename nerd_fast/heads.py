@@ -31,8 +31,9 @@ class NeRDHead(ConvolutionLike, Calibrated):
 
     in_channels C and out_channels K; spatial_dims 2 or 3; hidden_channels the widths of the calibrator's hidden
     layers; activation "relu", "leaky_relu", "silu" or "tanh"; bias adds one number per output; distance_scale
-    "extent" or a number, see `boundary_distances`; backend "auto", "torch" or "triton"; precision of float32
-    products: None follows `torch.get_float32_matmul_precision()`, "ieee", "tf32x3" or "tf32" choose.
+    "extent" or a number, see `boundary_distances`; backend "auto", "torch", "triton" or "reference" (plain PyTorch);
+    precision of float32 products: None follows `torch.get_float32_matmul_precision()`, "ieee", "tf32x3" or "tf32"
+    choose.
 
     State dict: `classifier` (K, C; NeRDm only), `bias` (K,) if there is one, `calibrator.0.weight`,
     `calibrator.0.bias`, `calibrator.2.weight`, ... whatever the backend. The state dict of a 1x1 convolution, `weight`

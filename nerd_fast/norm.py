@@ -20,8 +20,8 @@ class NeRDNorm(Calibrated):
 
     channels C; spatial_dims 2 or 3; hidden_channels the widths of the calibrator's hidden layers; activation "relu",
     "leaky_relu", "silu" or "tanh"; distance_scale "extent" or a number, see `boundary_distances`; backend "auto",
-    "torch" or "triton"; precision of float32 products: None follows `torch.get_float32_matmul_precision()`, "ieee",
-    "tf32x3" or "tf32" choose.
+    "torch", "triton" or "reference" (plain PyTorch); precision of float32 products: None follows
+    `torch.get_float32_matmul_precision()`, "ieee", "tf32x3" or "tf32" choose.
 
     State dict: `calibrator.0.weight`, `calibrator.0.bias`, `calibrator.2.weight`, ... whatever the backend.
 
