@@ -8,17 +8,17 @@ import itertools
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
 
-from nerd_fast.kernels.audit import gpus, model, reach
+from nerd_fast.kernels.audit import gpus, model, page, reach
 from nerd_fast.kernels.audit.counting import cases, count_configuration
 
 BATCHES = (14, 128)  # of the modelled step: the paper's, and a large one
 MODELLED = (True, 16, 1, "contiguous")
 
 
-def report(processes):
-    """Counts everything and prints it; the breaches, in words."""
+def report(processes, to_page=None):
+    """Counts everything and prints it, into the tables of `to_page` too; the breaches, in words."""
     print(gpus.ASSUMPTIONS, end="\n\n")
-    breaches = []
+    breaches, entries, modelled_steps = [], [], []
     todo = list(itertools.product(cases(), gpus.GPUS))
     configurations, architectures = [job[0] for job in todo], [job[1].architecture for job in todo]
     spawn = multiprocessing.get_context("spawn")  # a forked child of a process that has run torch may hang
@@ -26,13 +26,17 @@ def report(processes):
         done = pool.map(count_configuration, configurations, architectures)
         for (configuration, gpu), counts in zip(todo, done, strict=True):
             print(f"{configuration}, batch {counts[0].batch}, {gpu.name}", *table(gpu, counts), sep="\n  ")
+            entries.append((gpu, reach.name_of(configuration), counts))
             found = [figure for count in counts for figure in reach.figures(configuration, count)]
             if is_modelled(configuration):
                 print(*modelled(gpu, configuration, counts), sep="\n  ")
-                found += reach.step_figures(gpu, steps(gpu, configuration, counts))
+                modelled_steps.append((gpu, steps(gpu, configuration, counts)))
+                found += reach.step_figures(*modelled_steps[-1])
             breaches += [figure.breach for figure in found if figure.breach]
             for_now = [figure for figure in found if figure.for_now is not None]
             print(*(f"  yet to reach {f.reach:g}: {f}" for f in for_now), sep="\n", end="\n\n", flush=True)
+    if to_page:
+        page.insert(to_page, page.text(entries, modelled_steps))
     return breaches
 
 

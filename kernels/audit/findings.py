@@ -185,6 +185,7 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(prog="python -m nerd_fast.kernels.audit", description=__doc__)
     parser.add_argument("--all", action="store_true", help="the corners of what ships as well, not the paper's alone")
     parser.add_argument("--counts", action="store_true", help="execute and count the kernels instead, on three GPUs")
+    parser.add_argument("--page", metavar="FILE", help="with --counts, write the tables between the marks of this page")
     parser.add_argument("--json", metavar="FILE", help="write the findings to this file")
     parser.add_argument(
         "--architectures",
@@ -199,8 +200,10 @@ def main(arguments=None):
     options = parser.parse_args(arguments)
     if os.environ.get("TRITON_INTERPRET") == "1":
         parser.error("TRITON_INTERPRET is set: the interpreter compiles nothing. Unset it and run again.")
+    if options.page and not options.counts:
+        parser.error("--page goes with --counts")
     if options.counts:
-        breaches = counted.report(options.processes)
+        breaches = counted.report(options.processes, options.page)
         print(f"{len(breaches)} figures past their budget", *breaches, sep="\n  ")
         return 1 if breaches else 0
     findings = []
