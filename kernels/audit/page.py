@@ -25,9 +25,22 @@ def text(entries, steps):
             "issue, us",
         )
         parts.append(f"**{gpu.name}**, batch 16, bounds counted:\n\n" + _table(head, rows))
-    head = ("GPU", "batch", "forward", "apply backward", "calibrator", "in all", "calibrator's share", "of a copy")
+    head = (
+        "GPU",
+        "batch",
+        "forward",
+        "apply backward",
+        "calibrator",
+        "in all",
+        "calibrator's share",
+        "of a copy",
+        "bounded",
+    )
     rows = [_step_row(gpu, batch, step) for gpu, by_batch in steps for batch, step in by_batch.items()]
-    parts.append("Training step of NeRDm, C 16, K 1, **modelled** microseconds, and the share of copy bandwidth:\n\n")
+    parts.append(
+        "Training step of NeRDm, C 16, K 1, **modelled** microseconds, the share of a copy's bandwidth, and that share with no "
+        "kernel below its bounds:\n\n"
+    )
     parts[-1] += _table(head, rows)
     return "\n\n".join(parts)
 
@@ -60,7 +73,15 @@ def _row(gpu, name, count):
 
 def _step_row(gpu, batch, step):
     micro = [f"{1e6 * step.kernels[name]:.0f}" for name in ("apply_forward", "apply_backward", "calibrator_backward")]
-    return gpu.name, batch, *micro, f"{1e6 * step.total:.0f}", f"{step.calibrator_share:.0%}", f"{step.share:.2f}"
+    return (
+        gpu.name,
+        batch,
+        *micro,
+        f"{1e6 * step.total:.0f}",
+        f"{step.calibrator_share:.0%}",
+        f"{step.share:.2f}",
+        f"{step.bounded_share:.2f}",
+    )
 
 
 def _table(head, rows):
