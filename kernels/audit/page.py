@@ -38,8 +38,8 @@ def text(entries, steps):
     )
     rows = [_step_row(gpu, batch, step) for gpu, by_batch in steps for batch, step in by_batch.items()]
     parts.append(
-        "Training step of NeRDm, C 16, K 1, **modelled** microseconds, the share of a copy's bandwidth, and that share with no "
-        "kernel below its bounds:\n\n"
+        "Training step of NeRDm, C 16, K 1, **modelled** microseconds, the share of a copy's bandwidth, "
+        "and that share with no kernel below its bounds:\n\n"
     )
     parts[-1] += _table(head, rows)
     return "\n\n".join(parts)
