@@ -56,7 +56,21 @@ def check_file(path):
     """Raise UsageError unless a file can be written at `path`, as `check_folder`."""
     if Path(path).is_dir():
         raise UsageError(f"{path}: cannot be written (it is a folder), expected a file. Choose another --out")
+    check_not_dangling([path])
     check_folder(Path(path).parent)
+
+
+def check_not_dangling(paths: Iterable[str | os.PathLike]) -> None:
+    """Raise UsageError where a path is a link to nothing, such as git-annex leaves for a file yet to be fetched.
+
+    The output would take the link's place, and the link is all there is of that file here.
+    """
+    for path in map(Path, paths):
+        if path.is_symlink() and not path.exists():
+            raise UsageError(
+                f"{path}: is {absent(path)}; expected nothing there, or a file. It is left as it is: "
+                "choose another --out"
+            )
 
 
 def check_outputs(paths: Iterable[str | os.PathLike], is_ours: Callable[[Path], bool], what: str) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from nerd_fast.segmentation.base.errors import UsageError
-from nerd_fast.segmentation.base.files import check_folder, check_not_inputs, remove_leftovers
+from nerd_fast.segmentation.base.files import check_folder, check_not_dangling, check_not_inputs, remove_leftovers
 from nerd_fast.segmentation.data.cases import Case, images_in
 from nerd_fast.segmentation.data.headers import stem, suffix
 from nerd_fast.segmentation.data.layouts import find_cases
@@ -31,6 +31,7 @@ def write_masks(options) -> list[Path]:
     network, _, data, checkpoint = load_run(options)
     data = data.read_as(options)
     cases = {Path(options.out) / f"{case.name}.nii.gz": case for case in _input_cases(options.input, data)}
+    check_not_dangling(cases)
     check_not_inputs(cases, [file for case in cases.values() for file in case.files])
     made_by = _made_by(checkpoint, data, options)
     makings = {path: _making(case, made_by) for path, case in cases.items()}

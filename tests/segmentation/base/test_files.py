@@ -98,6 +98,12 @@ def test_what_is_no_file_of_ours_is_never_taken_for_an_output(tmp_path):
             check_outputs([tmp_path / name], lambda path: is_json_with(path, format="x", cases=...), "a list")
 
 
+def test_a_link_to_nothing_is_no_free_place(tmp_path):
+    (tmp_path / "link.json").symlink_to("absent.json")
+    with pytest.raises(UsageError, match=r"link\.json: is a link to absent\.json, where nothing is; expected nothing"):
+        check_outputs([tmp_path / "link.json"], lambda path: True, "a list")
+
+
 @pytest.mark.parametrize("content", [b"", b"[]", b"{", b"\xff\xfe", b"null"])
 def test_what_is_no_json_object_has_no_values(tmp_path, content):
     (tmp_path / "a").write_bytes(content)

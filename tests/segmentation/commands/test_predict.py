@@ -168,6 +168,15 @@ def test_the_labels_of_an_nnunet_data_set_are_not_replaced_by_masks(run, data, t
     assert (label.read_bytes(), made) == (before, [])
 
 
+@pytest.mark.parametrize("overwrite", [(), ("--overwrite",)])
+def test_a_label_that_was_not_fetched_is_not_replaced_by_a_mask(run, data, tmp_path, overwrite, made):
+    label = tmp_path / "case04.nii.gz"
+    label.symlink_to("../.git/annex/objects/label.nii.gz")
+    words = ("predict", "--run", run, "--input", data / "case04", "--out", tmp_path, *overwrite)
+    refused(2, *words, says=["case04.nii.gz: is a link to ../.git/annex/objects/label.nii.gz, where nothing is"])
+    assert (label.is_symlink(), made) == (True, [])
+
+
 def edit(path):
     """What a viewer does that an expert corrects a mask with: other voxels, the header as it was."""
     mask = nib.load(path)
