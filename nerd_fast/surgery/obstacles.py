@@ -1,6 +1,8 @@
 """Why a layer of a network cannot become a head, or have a norm in front of it."""
 
-from collections.abc import Iterator, ValuesView
+from collections.abc import Callable, Iterator
+from types import MethodType
+from typing import Any
 
 from torch import nn
 
@@ -23,13 +25,13 @@ def obstacle_to_head(network: nn.Module, conv: nn.Module) -> str | None:
             others = () if parameter is None or module is conv else module._parameters.values()
             if any(parameter is p for p in others):
                 return f"it shares its {name} with {other!r}, which the swap would untie"
-    for holder in _held_unregistered(network, conv):
+    for holder in _held_unregistered(network, lambda value: value is conv or _is_method_of(value, conv)):
         return f"{holder} holds it too, out of reach of the swap"
     return None
 
 
-def obstacle_to_norm(conv: nn.Module) -> str | None:
-    """Why a norm cannot be put in front of `conv`; None if it can."""
+def obstacle_to_norm(network: nn.Module, conv: nn.Module) -> str | None:
+    """Why a norm cannot be put in front of `conv`, in what concerns the network; None if it can."""
     if reason := _swapped_already(conv):
         return reason
     if nn.utils.parametrize.is_parametrized(conv):
@@ -38,6 +40,10 @@ def obstacle_to_norm(conv: nn.Module) -> str | None:
         return f"it is a {type(conv).__name__}, not an {', '.join(f'nn.{kind.__name__}' for kind in NORMED)}"
     if "norm" in conv._modules or hasattr(conv, "norm"):
         return "it has a `norm` of its own"
+    if "forward" in vars(conv):
+        return "it has a forward of its own, which would pass the norm by"
+    for holder in _held_unregistered(network, lambda value: _is_method_of(value, conv)):
+        return f"{holder} holds a method of it, which would pass the norm by"
     return _no_plain_parameters(conv)
 
 
@@ -58,11 +64,25 @@ def _no_plain_parameters(conv: nn.Module) -> str | None:
     return None
 
 
-def _held_unregistered(network: nn.Module, conv: nn.Module) -> Iterator[str]:
-    """Attributes that hold `conv` where PyTorch does not know it: lists, tuples and dictionaries of Python's."""
+def _held_unregistered(network: nn.Module, is_held: Callable[[Any], bool]) -> Iterator[str]:
+    """Attributes that hold what `is_held` tells where PyTorch does not know it, in Python's containers or bare."""
     for path, module in network.named_modules():
         for name, value in vars(module).items():
-            value = value.values() if isinstance(value, dict) else value
-            items = value if isinstance(value, (list, tuple, ValuesView)) else (value,)
-            if name != "_modules" and any(item is conv for item in items):
+            if name != "_modules" and any(map(is_held, _contents(value))):
                 yield f"{path}.{name}".lstrip(".")
+
+
+def _contents(value: Any) -> Iterator[Any]:
+    """`value`, or what lies in it where it is a list, a tuple or a dictionary, however deep."""
+    pending, seen = [value], set()
+    while pending:
+        value = pending.pop()
+        if not isinstance(value, (list, tuple, dict)):
+            yield value
+        elif id(value) not in seen:
+            seen.add(id(value))
+            pending += value.values() if isinstance(value, dict) else value
+
+
+def _is_method_of(value: Any, conv: nn.Module) -> bool:
+    return isinstance(value, MethodType) and value.__self__ is conv

@@ -163,7 +163,7 @@ def _made_for(
     """The head or the norm for `conv`, of its size, device and dtype."""
     normalises = issubclass(head_class, NeRDNorm)
     what = f"put a NeRDNorm in front of {path!r}" if normalises else f"replace {path!r}"
-    reason = obstacle_to_norm(conv) if normalises else obstacle_to_head(network, conv)
+    reason = obstacle_to_norm(network, conv) if normalises else obstacle_to_head(network, conv)
     if reason:
         raise ValueError(
             f"replace_head: cannot {what}: {reason}. Nothing was changed. {'' if normalises else _ADVICE + ' '}"

@@ -221,6 +221,16 @@ def test_what_is_no_plain_convolution_is_refused_with_the_last_ones_there_are(he
     refused(small_unet(head), rf"cannot put a NeRDNorm in front of '3'.*{reason}.*last convolutions: 0\.0", path="3")
 
 
+def test_what_would_pass_the_norm_by_is_refused():
+    patched, held = small_unet(nn.Conv2d(4, 2, 3)), small_unet(nn.Conv2d(4, 2, 3))
+    patched[3].forward = patched[3].forward
+    refused(patched, "'3': it has a forward of its own, which would pass the norm by", path="3")
+    held[0].heads = {"fine": [held[3].forward]}
+    refused(held, r"'3': 0\.heads holds a method of it, which would pass the norm by", path="3")
+    held[0].heads = [held[3]]  # the same object, which changes its class in place
+    assert norms_of(replace_head(held, NeRDNorm, path="3")) == ["3.norm"]
+
+
 def test_a_path_that_fails_leaves_the_others_untouched():
     refused(small_unet(nn.Conv2d(4, 2, 3)), "'2'.*ReLU", path=["3", "2"])
     refused(small_unet(nn.Conv2d(4, 2, 3)), "no module 'nowhere'", path=["3", "nowhere"])

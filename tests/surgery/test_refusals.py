@@ -106,7 +106,17 @@ def test_a_convolution_with_hooks_or_its_own_forward_is_refused():
     refused(small_unet(standardised(4, 2, 1)), "StandardisedConv has a forward of its own", path="3")
 
 
-@pytest.mark.parametrize("held", [lambda conv: [conv], lambda conv: {"head": conv}, lambda conv: (conv,)])
+@pytest.mark.parametrize(
+    "held",
+    [
+        lambda conv: [conv],
+        lambda conv: {"head": conv},
+        lambda conv: (conv,),
+        lambda conv: {"heads": [("fine", conv)]},
+        lambda conv: conv.forward,
+        lambda conv: [conv.__call__],
+    ],
+)
 def test_a_convolution_that_the_network_holds_out_of_reach_is_refused(held):
     model = small_unet()
     model[0].blocks = held(model[3])
