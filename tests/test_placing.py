@@ -1,5 +1,7 @@
 """`placed`: every head inside of a network sees the window that the network is given, on its own grid."""
 
+import copy
+import pickle
 import threading
 
 import pytest
@@ -91,6 +93,27 @@ def test_an_exception_ends_the_window_and_an_inner_one_gives_way_to_the_outer():
     assert not torch.equal(inner, outer)
     assert torch.equal(net(x)[0], outside)
     assert not any(module._forward_pre_hooks or module._forward_hooks for module in net.modules())
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda net: pickle.loads(pickle.dumps(net))])
+def test_a_copy_made_within_sees_no_window(copied):
+    net, x = Pointwise(NeRDm), torch.randn(1, 1, 16, 16)
+    outside = net(x)[0]
+    with placed(net, (8, 8), (32, 32)):
+        twin = copied(net)
+        assert torch.equal(twin(x)[0], outside)
+        assert not torch.equal(net(x)[0], outside)
+    assert torch.equal(twin(x)[0], outside)
+    torch._dynamo.reset()
+    torch.testing.assert_close(torch.compile(twin, backend="eager")(x)[0], outside)
+    with placed(twin, (8, 8), (32, 32)):
+        assert not torch.equal(twin(x)[0], outside)
+
+
+def test_a_trace_within_is_refused():
+    net, x = Pointwise(NeRDm), torch.randn(1, 1, 16, 16)
+    with placed(net, (8, 8), (32, 32)), pytest.raises(RuntimeError, match="not traced within"):
+        torch.jit.trace(net, (x,))
 
 
 def test_threads_do_not_see_each_others_windows():

@@ -30,8 +30,8 @@ def placed(model: Network, origin: Positions, extent: Positions) -> Iterator[Net
 
     The window holds for calls of `model` itself in the thread that entered, until it leaves, by an exception too. An
     inner `placed` replaces an outer one for the heads it reaches. Compiled models run uncompiled within, for their
-    graphs do not see windows come and go. Activation checkpointing runs the model once more in the backward: enter
-    inside of the function that is checkpointed.
+    graphs do not see windows come and go. A copy made within sees no window. Activation checkpointing runs the model
+    once more in the backward: enter inside of the function that is checkpointed.
 
     Raises TypeError or ValueError for arguments that are no positions, and for a model in `nn.DataParallel`, whose
     replicas run in other threads; within, ValueError when a head's grid cannot hold the
@@ -82,15 +82,21 @@ class _Call:
         self.model = model
         self.dims = dims
         self.window = window
-        self.thread = threading.get_ident()
+        self.thread: int | None = threading.get_ident()  # None in a copy, which no thread has entered
         self.sizes: list[tuple[int, ...]] = []  # of the calls that are running, the innermost last
 
+    def __getstate__(self) -> dict[str, Any]:
+        # a copy of the model that is made within takes the hooks along, and nobody removes them from it
+        return {**vars(self), "thread": None, "sizes": []}
+
     def is_elsewhere(self) -> bool:
-        return threading.get_ident() != self.thread
+        return self.thread is None or threading.get_ident() != self.thread
 
     # PyTorch hands in the keywords only where it knows, at that moment, that the hook wants them: not so where another
     # thread is just adding or removing the hook.
     def begin(self, model: nn.Module, positional: Any, named: Any = None) -> None:
+        if self.thread is None:
+            return
         if torch.compiler.is_dynamo_compiling():
             raise RuntimeError(
                 "placed: a model is not compiled within, for its graph would keep the window; compile it before"
@@ -99,6 +105,11 @@ class _Call:
             return
         images = [v for v in (*positional, *named.values()) if isinstance(v, Tensor) and v.dim() == self.dims + 2]
         self.sizes.append(tuple(images[0].shape[2:]) if images else ())
+        if torch.jit.is_tracing():  # type: ignore[attr-defined]
+            raise RuntimeError(
+                "placed: a model is not traced within, for sizes are not known there; pass origin= and extent= to the "
+                "head in the forward that is traced, or use torch.export"
+            )
         if not images:
             raise ValueError(
                 f"placed: found no batch of images among the arguments of {self.model}, expected a tensor of "
