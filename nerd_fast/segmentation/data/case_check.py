@@ -62,7 +62,7 @@ class CaseCheck:
         path = self.case.channels[channel]
         volume = read_volume(path, component=self.case.component.get(channel), nonfinite="keep")
         zero = self.nonfinite == "zero"
-        finite = self._passes(check_finite, path, volume.data, severity="warning" if zero else "error")
+        finite = self._passes(check_finite, volume, volume.data, severity="warning" if zero else "error")
         if not finite and zero:
             set_nonfinite_to_zero(volume.data)
         if finite or zero:

@@ -102,21 +102,26 @@ def read_volume(
                 data *= np.float32(description.slope)
                 data += np.float32(description.inter)
     if nonfinite == "error":
-        check_finite(path, data)
+        check_finite(grid, data)
     zeroed = set_nonfinite_to_zero(data) if nonfinite == "zero" else 0
     allowed = (f"{path}: {zeroed} voxels NaN or infinite are read as 0",) if zeroed else ()
     return Volume(data=data, allowed=allowed, **grid_fields(grid))
 
 
-def check_finite(source: str | os.PathLike, data: np.ndarray) -> None:
-    """Raises DataError where voxels are NaN or infinite, with their number and the first of them."""
+def check_finite(grid: Grid, data: np.ndarray) -> None:
+    """Raises DataError where voxels of `data` on that grid are NaN or infinite, with their number and the first.
+
+    It is found by its index in the file, where a viewer shows it, and not in the canonical orientation.
+    """
     finite = np.isfinite(data)
     if finite.all():
         return
-    first = tuple(int(i) for i in np.unravel_index(np.argmin(finite), data.shape))
+    stored = grid.to_stored(finite)
+    first = tuple(int(i) for i in np.unravel_index(np.argmin(stored), stored.shape))
     raise data_error(
-        source,
-        found=f"{data.size - np.count_nonzero(finite)} of {data.size} voxels NaN or infinite, the first at {first}",
+        grid.source,
+        found=f"{data.size - np.count_nonzero(finite)} of {data.size} voxels NaN or infinite, "
+        f"in the file the first at {first}",
         expected="finite intensities",
         remedy="repair the file, leave the case out, or, for a channel but not for a label, use --nonfinite zero",
     )

@@ -76,7 +76,7 @@ def break_values(case):
         (lambda case: (case / "T1.nii.gz").unlink(), "T1", "no such file"),
         (lambda case: (case / "T1.nii.gz").write_bytes(b"x"), "T1", "Not a gzipped file"),
         (lambda case: (case / "T1.nii.gz").write_bytes(gzip.compress(b"x")), "T1", "not NIfTI"),
-        (break_nan, "FLAIR", "1 of 120 voxels NaN or infinite, the first at (0, 0, 0)"),
+        (break_nan, "FLAIR", "1 of 120 voxels NaN or infinite, in the file the first at (5, 0, 0)"),
         (lambda case: write_nifti(case / "T1.nii.gz", np.full((6, 5, 4), 7, np.int16)), "T1", "the same intensity 7"),
         (lambda case: write_nifti(case / "T1.nii.gz", ramp((6, 5))), "T1", "2-D data"),
         (lambda case: write_nifti(case / "T1.nii.gz", ramp((6, 5, 4, 2))), "T1", "4-D data"),

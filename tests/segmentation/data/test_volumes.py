@@ -299,7 +299,7 @@ def test_nonfinite_intensities_are_refused_kept_or_zeroed(tmp_path, bad):
     data = ramp(dtype=np.float32)
     data[1, 2, 3] = bad
     path = write_nifti(tmp_path / "a.nii.gz", data)
-    assert "1 of 120 voxels NaN or infinite, the first at (4, 2, 3)" in fails(path)
+    assert "1 of 120 voxels NaN or infinite, in the file the first at (1, 2, 3)" in fails(path)
     assert not np.isfinite(read_volume(path, nonfinite="keep").data[4, 2, 3])
     assert read_volume(path, nonfinite="zero").data[4, 2, 3] == 0
 
