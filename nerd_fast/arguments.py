@@ -4,7 +4,7 @@ Every message names the argument, what came and what was expected.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -81,6 +81,22 @@ def check_tensor(x: Tensor, in_channels: int, spatial_dims: int) -> None:
     for size in x.shape[2:]:
         if size < 1:
             raise ValueError(f"x: expected spatial sizes of at least 1, got {tuple(x.shape)}")
+
+
+def check_are_tensors(**tensors: Any) -> None:
+    """Raises TypeError for an argument that is no tensor: no list of them where it is a calibrator's weights or biases.
+
+    None stands for a bias or a beta that there is not.
+    """
+    for name, value in tensors.items():
+        if name in ("weights", "biases"):
+            if not isinstance(value, (list, tuple)):
+                raise TypeError(f"{name}: expected a list of tensors, one for each layer, got {type(value).__name__}")
+            for layer, tensor in enumerate(value):
+                if not isinstance(tensor, torch.Tensor):
+                    raise TypeError(f"{name}[{layer}]: expected a tensor, got {type(tensor).__name__}")
+        elif not (isinstance(value, torch.Tensor) or (value is None and name in ("bias", "beta"))):
+            raise TypeError(f"{name}: expected a tensor, got {type(value).__name__}")
 
 
 def check_calibrator(

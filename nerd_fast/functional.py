@@ -60,6 +60,7 @@ def nerdm(
     Raises ValueError or TypeError, before any launch, for arguments that do not fit one another, and ValueError
     when a backend asked for by name cannot run them.
     """
+    arguments.check_are_tensors(classifier=classifier, weights=weights, biases=biases, bias=bias)
     if classifier.dim() != 2:
         raise ValueError(f"classifier: expected shape (K, C), got {tuple(classifier.shape)}")
     out_channels, in_channels = classifier.shape
@@ -110,6 +111,7 @@ def nerdc(
     """
     if isinstance(out_channels, bool) or not isinstance(out_channels, int) or out_channels < 1:
         raise ValueError(f"out_channels: expected an integer of at least 1, got {out_channels!r}")
+    arguments.check_are_tensors(weights=weights, biases=biases, bias=bias)
     outputs = weights[-1].shape[0] if len(weights) else 0
     if outputs < out_channels or outputs % out_channels:
         raise ValueError(f"weights: expected {out_channels} C outputs of the last layer, got {outputs}")
@@ -156,6 +158,7 @@ def nerdnorm(
 
     Returns y (B, C, *spatial) in x's dtype and memory format. Everything else is as for `nerdm`.
     """
+    arguments.check_are_tensors(weights=weights, biases=biases)
     outputs = weights[-1].shape[0] if len(weights) else 0
     if outputs % 2 or not outputs:
         raise ValueError(f"weights: expected 2 C outputs of the last layer, got {outputs}")
@@ -197,6 +200,7 @@ def apply_position_map(
     Raises ValueError or TypeError, before any launch, for arguments that do not fit one another.
     """
     arguments.check_map_backend(backend)
+    arguments.check_are_tensors(weight=weight, beta=beta)
     if weight.dim() not in (4, 5):
         raise ValueError(f"weight: expected (K, C, H, W) or (K, C, D, H, W), got {tuple(weight.shape)}")
     arguments.check_tensor(x, weight.shape[1], weight.dim() - 2)

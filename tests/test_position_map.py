@@ -160,6 +160,14 @@ def test_float64_is_computed_in_float64():
         torch.testing.assert_close(mine, exact, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize(("position", "name"), [(1, "weight"), (2, "beta")])
+def test_what_is_no_tensor_is_refused_by_name(position, name):
+    arguments = list(make(1, 3, 2, (4, 5))[:3])
+    arguments[position] = arguments[position].numpy()
+    with pytest.raises(TypeError, match=f"{name}: expected a tensor, got ndarray"):
+        functional.apply_position_map(*arguments)
+
+
 def test_a_backend_that_cannot_run_a_map_says_why():
     x, weight, beta, _ = make(1, 3, 2, (4, 5))
     with pytest.raises(ValueError, match=r"backend: expected one of .*triton.*reference"):
