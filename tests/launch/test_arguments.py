@@ -119,13 +119,20 @@ def test_the_driver_receives_what_the_kernels_of_maps_and_normalisations_declare
 
 @pytest.mark.parametrize("head_class", HEADS)
 def test_each_gradient_alone_and_all_reach_the_driver_and_one_kernel_sums_them(head_class, checked):
+    """One for every head whose last layer is not folded, one more for NeRDm with one class."""
     head = head_class(4, 2, hidden_channels=(8,), bias=True, backend="triton")
     names = ["x", "bias", "classifier" if head_class is nerd_fast.NeRDm else "calibrator.2.weight", "calibrator.0.bias"]
     for wanted in (*({name} for name in names), None):
         step(head, torch.empty(2, 4, 5, 6), wanted)
-    step(head_class(3, hidden_channels=(8, 9), backend="triton"), torch.empty(2, 3, 5, 6))
-    sums = {id(compiled) for launched, compiled in checked if launched.kernel.__name__ == "sum_rows"}
-    assert len(sums) == 1
+    step(head_class(3, 2, hidden_channels=(8, 9), backend="triton"), torch.empty(2, 3, 5, 6))
+    assert len(kernels_of("sum_rows", checked)) == 1
+    for channels in (3, 4):
+        step(head_class(channels, hidden_channels=(8,), backend="triton"), torch.empty(2, channels, 5, 6))
+    assert len(kernels_of("sum_rows", checked)) == (2 if head_class is nerd_fast.NeRDm else 1)
+
+
+def kernels_of(name, checked):
+    return {id(compiled) for launched, compiled in checked if launched.kernel.__name__ == name}
 
 
 def test_an_argument_in_the_place_of_another_is_noticed(checked, monkeypatch):
