@@ -111,8 +111,9 @@ def common_axis(grids: Mapping[str, Grid], where: str | os.PathLike) -> int:
 
 
 def typical_spacing(grids: Mapping[str, Grid], axis: int) -> tuple[float, float]:
-    """The median over the grids of the two in-plane spacings, in mm."""
-    return tuple(float(step) for step in np.median([_in_plane(grid.spacing, axis) for grid in grids.values()], axis=0))
+    """The median over the grids of the two in-plane spacings, in mm; the lower one of two, and not what neither has."""
+    spacings = [_in_plane(grid.spacing, axis) for grid in grids.values()]
+    return tuple(float(step) for step in np.percentile(spacings, 50, axis=0, method="lower"))
 
 
 def other_spacing(grid: Grid, axis: int, spacing: Sequence[float]) -> str | None:

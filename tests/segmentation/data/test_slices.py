@@ -99,3 +99,8 @@ def test_pixels_of_another_size_are_told_from_a_quarter_on(tmp_path):
     assert spacing == (1, 1)
     assert [other_spacing(grids[name], 2, spacing) for name in "abc"] == [None, None, None]
     assert other_spacing(grids["d"], 2, spacing).startswith("pixels of 1x0.79 mm, where others have 1x1 mm")
+
+
+def test_the_typical_spacing_is_one_that_a_case_has(tmp_path):
+    grids = grids_of(tmp_path, a=(7, 2, 9), b=(2, 2, 9))
+    assert typical_spacing(grids, 2) == (2, 2)
