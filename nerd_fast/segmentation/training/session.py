@@ -69,7 +69,6 @@ def _prepare(config, checkpoint, trainer):
 
 
 def _check_resume(config, data, network, checkpoint, path):
-    load_weights(network, checkpoint, path)
     done = checkpoint.get("position", {}).get("epoch", 0)
     if config.epochs < done:
         raise UsageError(f"--epochs: found {config.epochs}, expected {done} or more, for {path} has done so many")
@@ -84,6 +83,7 @@ def _check_resume(config, data, network, checkpoint, path):
         if lines and not config.override:
             found = "\n  ".join(lines)
             raise error(f"{path}: the {what} have changed since:\n  {found}\nRestore them, or resume with --override")
+    load_weights(network, checkpoint, path)
 
 
 def _say_what_is_trained(config, data, network, train_cases, val_cases):

@@ -121,6 +121,7 @@ def test_resume_takes_its_options_from_the_run(copied_run):
 
 def test_resume_with_other_options_is_refused_with_the_difference(copied_run):
     refused(2, "train", "--out", copied_run, "--resume", "--lr", "0.5", says=["lr: 0.001 -> 0.5", "--override"])
+    refused(2, "train", "--out", copied_run, "--resume", "--head", "conv", says=["head: nerdm -> conv", "--override"])
 
 
 def test_resume_with_other_options_goes_on_when_told_to(copied_run):
