@@ -241,6 +241,8 @@ def write_mask(path: str | os.PathLike, mask: np.ndarray, like: Grid, *, descrip
 
 @contextlib.contextmanager
 def _opened(path: Path, max_voxels: int) -> Iterator[tuple[Description, BinaryIO]]:
+    if path.exists() and not path.is_file():  # to read a pipe would wait for a writer
+        raise data_error(path, found="no regular file", expected="an image", remedy="put a file there")
     try:
         with open(path, "rb") as file:
             yield describe(path, file, max_voxels), file

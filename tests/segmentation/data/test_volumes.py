@@ -1,4 +1,5 @@
 import gzip
+import os
 import resource
 import subprocess
 import sys
@@ -292,6 +293,12 @@ def test_name_without_image_suffix_is_refused(tmp_path):
     path = tmp_path / "a.dcm"
     path.write_bytes(b"x")
     fails(path, ".nii.gz, .nii, .nrrd")
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_what_is_no_file_is_refused_and_a_pipe_not_waited_for(tmp_path, make):
+    make(tmp_path / "a.nii.gz")
+    fails(tmp_path / "a.nii.gz", "a.nii.gz: no regular file; expected an image")
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
