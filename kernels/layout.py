@@ -64,12 +64,6 @@ def flat(shape, strides):
     return Flat(strides[0], strides[1], stride, False)
 
 
-def flat_positions(t):
-    """t (B, C, *spatial) and the stride from one position to the next; a contiguous copy where there is none."""
-    stride = position_stride(t.shape[2:], t.stride()[2:])
-    return (t.contiguous(), 1) if stride is None else (t, stride)
-
-
 def position_stride(sizes, strides):
     """The stride between neighbours in the flattened positions of spatial axes, None where there is none."""
     stride, reach = None, None

@@ -100,13 +100,6 @@ class Counts:
             found[ins.op] += int(number)
         return +found
 
-    def by_place(self, of, most=8):
-        """The source lines with most of one of the arrays: [(line, number)]."""
-        found = Counter()
-        for ins, number in zip(self.instructions, of, strict=True):
-            found[ins.place] += int(number)
-        return found.most_common(most)
-
     def rounds(self):
         """How often in all a warp ran that load of the tensor with most bytes loaded which it ran most often."""
         loaded = {base: sum(map(len, pieces)) for (base, stored), (_, pieces) in self._touched.items() if not stored}
