@@ -20,9 +20,13 @@ Pointers
 import triton
 import triton.language as tl
 
-from nerd_fast.kernels.calibrator import activate, activation_backward, hidden_layers, product
+from nerd_fast.kernels.calibrator import activate, activation_backward, product
 from nerd_fast.kernels.calibrator_backward import INTEGERS
 from nerd_fast.kernels.reduction import row_offsets
+
+# Columns of the first layer's weight: top, right, bottom, left, front, back. By axis: height, width, depth.
+LOW = tl.constexpr((0, 3, 4))
+HIGH = tl.constexpr((2, 1, 5))
 
 
 @triton.jit(do_not_specialize=(*INTEGERS, "row_stride", "longer_rows", "longer_by", "row_span", "row_plane"))
@@ -92,18 +96,28 @@ def calibrator_backward_narrow(
         hidden_biases += (_zeros(P, PADDED[i + 1]),)
     for axis in tl.static_range(SPATIAL_DIMS + 1):  # noqa: B007
         first_layer += (_zeros(P, PADDED[0]),)
-    ends = (_end(extent_h, SCALE), _end(extent_w, SCALE), _end(extent_d, SCALE))
+    extents = (extent_h, extent_w, extent_d)
+    slopes, constant = _in_low_distances(weights[0], biases[0], extents, HIDDEN[0], PADDED[0], SPATIAL_DIMS, SCALE)
+    first_row = first * P // width
+    first_column = first * P - first_row * width + origin_w
 
     for tile in range(first, first + count):
         p = tile * P + tl.arange(0, P)
-        row, column, depth = _place(tl.minimum(p, positions - 1), height, width, SPATIAL_DIMS)
-        top, left = _scaled(row + origin_h, ends[0], SCALE), _scaled(column + origin_w, ends[1], SCALE)
-        front = _scaled(depth + origin_d, ends[2], SCALE)
-        bottom = _scaled(extent_h - 1 - origin_h - row, ends[0], SCALE)
-        right = _scaled(extent_w - 1 - origin_w - column, ends[1], SCALE)
-        v = (top, right, bottom, left, front, _scaled(extent_d - 1 - origin_d - depth, ends[2], SCALE))
+        column = first_column + tl.arange(0, P)
+        passed = _rows_passed(column, origin_w, width, P)
+        row, column = first_row + passed, column - passed * width
+        passed = _rows_passed(first_column + P, origin_w, width, P)
+        first_row, first_column = first_row + passed, first_column + P - passed * width
+        depth = row // height if SPATIAL_DIMS == 3 else 0
+        low = (row - depth * height + origin_h, column, depth + origin_d)
         d = _planes(grad_f, p, positions, outputs, outputs < OUTPUTS, OUTPUTS + FOLDED, grad_f_width, shares)
-        zs = hidden_layers(v, weights, biases, HIDDEN, PADDED, SPATIAL_DIMS, ACTIVATION, 32, PRECISION)
+        z = tl.broadcast_to(constant[None, :], [P, PADDED[0]])
+        for axis in tl.static_range(SPATIAL_DIMS):
+            z = tl.fma(low[axis].to(tl.float32)[:, None], slopes[axis][None, :], z)
+        zs = (z,)
+        for i in tl.static_range(1, LAST + 1):
+            h = activate(zs[i - 1], ACTIVATION)
+            zs += (_layer(h, weights[i], biases[i], HIDDEN[i], HIDDEN[i - 1], PADDED[i], PADDED[i - 1], PRECISION),)
         h = activate(zs[LAST], ACTIVATION)
         last_weight = product(tl.trans(d), h, last_weight, PRECISION)
         last_bias += d
@@ -126,10 +140,9 @@ def calibrator_backward_narrow(
             w_i = tl.load(weights[i] + wide[:, None] * HIDDEN[i - 1] + narrow[None, :], mask=inside, other=0.0)
             d_h = product(d_z, w_i.to(tl.float32), None, PRECISION)
         d_z = activation_backward(d_h, zs[0], ACTIVATION)
-        low = (top, left, front)
         before, first_layer = first_layer, ()
         for axis in tl.static_range(SPATIAL_DIMS):
-            first_layer += (before[axis] + d_z * low[axis][:, None],)
+            first_layer += (before[axis] + d_z * low[axis].to(tl.float32)[:, None],)
         first_layer += (before[SPATIAL_DIMS] + d_z,)
 
     tl.debug_barrier()  # a row may lie where other threads of this program have read grad_f
@@ -146,8 +159,9 @@ def calibrator_backward_narrow(
     # The two distances of an axis add up to its whole length: so do the gradients of their weights, times the bias'.
     bias = tl.sum(first_layer[SPATIAL_DIMS], 0)
     for axis in tl.static_range(SPATIAL_DIMS):
-        whole = _scaled(ends[axis][0], ends[axis], SCALE)
-        _store_axis(row, axis, tl.sum(first_layer[axis], 0), whole * bias, HIDDEN[0], SPATIAL_DIMS, row_span, row_plane)
+        low = _scaled(tl.sum(first_layer[axis], 0), extents[axis], SCALE)
+        both = _scaled(bias * (extents[axis] - 1), extents[axis], SCALE)
+        _store_axis(row, axis, low, both, HIDDEN[0], SPATIAL_DIMS, row_span, row_plane)
     _store_vector(row, OFFSETS[1], 1, bias, HIDDEN[0], row_span, row_plane)
     if APPLY_COLUMNS > 0:
         for start in range(first_apply_column, last_apply_column, 128):
@@ -158,40 +172,71 @@ def calibrator_backward_narrow(
                 total += tl.load(pointers, mask=column < last_apply_column, other=0.0)
                 pointers += programs.to(tl.int64) * APPLY_COLUMNS
             at = OFFSETS[-1] + column
-            target = row + (at // row_span).to(tl.int64) * row_plane + at % row_span
-            tl.store(target, total, mask=column < last_apply_column)
+            tl.store(row + _offset(at, row_span, row_plane), total, mask=column < last_apply_column)
 
 
 @triton.jit
-def _place(p, height, width, SPATIAL_DIMS: tl.constexpr):
-    """Row, column and depth of the flat positions p (P,)."""
-    row = p // width
-    column = p % width
-    depth = row // height
-    if SPATIAL_DIMS == 3:
-        row = row % height
-    return row, column, depth
-
-
-@triton.jit
-def _end(size, SCALE: tl.constexpr):
-    """The last coordinate of an axis, and what `_scaled` multiplies by: once for all tiles, as a division is slow."""
-    last = (size - 1).to(tl.float32)
-    if SCALE is None:
-        return last, tl.maximum(last, 1.0), tl.div_rn(1.0, tl.maximum(last, 1.0))
+def _rows_passed(column, origin, width, P: tl.constexpr):
+    """How many rows end before a column that counts on, from the origin of one row, through up to P of the next."""
+    if width >= P:  # noqa: SIM108 - a division takes 18 instructions, and Triton would take both sides of a ternary
+        passed = (column >= origin + width).to(tl.int32)
     else:
-        return last, last, last
+        passed = (column - origin) // width
+    return passed
 
 
 @triton.jit
-def _scaled(distance, end, SCALE: tl.constexpr):
-    """A distance as the calibrator is given it: `distance / end`, from the reciprocal and its remainder, or scaled."""
-    distance = distance.to(tl.float32)
+def _in_low_distances(
+    weight, bias, extents, WIDTH: tl.constexpr, PADDED: tl.constexpr, SPATIAL_DIMS: tl.constexpr, SCALE: tl.constexpr
+):
+    """The first layer in the distances to the top, left and front, in pixels: slopes (U,) of each, and the constant.
+
+    The two distances of an axis add up to its whole length, so that w low + w' high = (w - w') low + w' whole.
+    """
+    units = tl.arange(0, PADDED)
+    inside = units < WIDTH
+    constant = tl.load(bias + units, mask=inside, other=0.0).to(tl.float32)
+    slopes = ()
+    for axis in tl.static_range(SPATIAL_DIMS):
+        pointers = weight + units * (2 * SPATIAL_DIMS)
+        low = tl.load(pointers + LOW[axis], mask=inside, other=0.0).to(tl.float32)
+        high = tl.load(pointers + HIGH[axis], mask=inside, other=0.0).to(tl.float32)
+        slopes += (_scaled(low - high, extents[axis], SCALE),)
+        constant += _scaled(high * (extents[axis] - 1), extents[axis], SCALE)
+    return slopes, constant
+
+
+@triton.jit
+def _layer(
+    h,
+    weight,
+    bias,
+    OUT: tl.constexpr,
+    IN: tl.constexpr,
+    PADDED_OUT: tl.constexpr,
+    PADDED_IN: tl.constexpr,
+    PRECISION: tl.constexpr,
+):
+    """Pre-activations (P, padded OUT) of a later layer from h (P, padded IN); weight (OUT, IN).
+
+    The weight is read once, for all tiles. Taken for scattered, it lies with the outputs of a unit side by side in
+    shared memory, as the lanes of a warp read them; the other way round 8 would read from one bank.
+    """
+    outputs, units = tl.arange(0, PADDED_OUT), tl.arange(0, PADDED_IN)
+    pointers = tl.max_contiguous(weight + outputs[None, :] * IN + units[:, None], [1, 1])
+    inside = (outputs < OUT)[None, :] & (units < IN)[:, None]
+    w = tl.load(pointers, mask=inside, other=0.0).to(tl.float32)
+    z = tl.load(bias + outputs, mask=outputs < OUT, other=0.0).to(tl.float32)[None, :]
+    return product(h, w, tl.broadcast_to(z, [h.shape[0], PADDED_OUT]), PRECISION)
+
+
+@triton.jit
+def _scaled(value, extent, SCALE: tl.constexpr):
+    """A multiple of a distance in pixels on an axis of this extent, as a multiple of what the calibrator is given."""
     if SCALE is None:
-        quotient = distance * end[2]
-        return tl.fma(tl.fma(-quotient, end[1], distance), end[2], quotient)
+        return tl.div_rn(value, tl.maximum(extent - 1, 1).to(tl.float32))
     else:
-        return distance * SCALE
+        return value * SCALE
 
 
 @triton.jit
@@ -224,14 +269,9 @@ def _last_plane(grad_f, p, positions, LAST: tl.constexpr, width, shares):
 
 @triton.jit
 def _store_axis(row, axis: tl.constexpr, low, both, WIDTH: tl.constexpr, SPATIAL_DIMS: tl.constexpr, span, plane):
-    """Writes the gradients of the first layer's weights of an axis: of its low border, and of both borders together.
-
-    Their columns are top, right, bottom, left, front, back.
-    """
-    LOW: tl.constexpr = 0 if axis == 0 else 3 if axis == 1 else 4
-    HIGH: tl.constexpr = 2 if axis == 0 else 1 if axis == 1 else 5
-    _store_vector(row, LOW, 2 * SPATIAL_DIMS, low, WIDTH, span, plane)
-    _store_vector(row, HIGH, 2 * SPATIAL_DIMS, both - low, WIDTH, span, plane)
+    """Writes the gradients of the first layer's weights of an axis: of its low border, and of both borders together."""
+    _store_vector(row, LOW[axis], 2 * SPATIAL_DIMS, low, WIDTH, span, plane)
+    _store_vector(row, HIGH[axis], 2 * SPATIAL_DIMS, both - low, WIDTH, span, plane)
 
 
 @triton.jit
@@ -240,7 +280,7 @@ def _store_matrix(row, start: tl.constexpr, value, OUT: tl.constexpr, IN: tl.con
     out = tl.arange(0, value.shape[0])[:, None]
     into = tl.arange(0, value.shape[1])[None, :]
     column = start + out * IN + into
-    tl.store(row + (column // span).to(tl.int64) * plane + column % span, value, mask=(out < OUT) & (into < IN))
+    tl.store(row + _offset(column, span, plane), value, mask=(out < OUT) & (into < IN))
 
 
 @triton.jit
@@ -248,4 +288,11 @@ def _store_vector(row, start: tl.constexpr, step: tl.constexpr, value, SIZE: tl.
     """Writes value (padded SIZE,) to every step-th column of a row from `start` on."""
     index = tl.arange(0, value.shape[0])
     column = start + index * step
-    tl.store(row + (column // span).to(tl.int64) * plane + column % span, value, mask=index < SIZE)
+    tl.store(row + _offset(column, span, plane), value, mask=index < SIZE)
+
+
+@triton.jit
+def _offset(column, span, plane):
+    """Where a column of a row lies. Columns are few, below 2^20: their quotients by float32 reciprocals are exact."""
+    quotient = ((column.to(tl.float32) + 0.5) * tl.div_rn(1.0, span.to(tl.float32))).to(tl.int32)
+    return quotient.to(tl.int64) * plane + (column - quotient * span)
