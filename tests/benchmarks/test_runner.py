@@ -58,4 +58,4 @@ def test_a_round_is_timed_on_the_inputs_whose_turn_it_is(kind, intervals):
 def test_the_trace_of_a_training_step_is_written(tmp_path):
     runner(peers.PEERS["fused"]).trace(tmp_path / "new" / "fused.json")
     names = {event.get("name") for event in json.loads((tmp_path / "new" / "fused.json").read_text())["traceEvents"]}
-    assert "nerd_fast::head_backward" in names
+    assert {"NeRDmFunction", "NeRDmFunctionBackward"} <= names  # eager steps leave the operators out

@@ -162,7 +162,7 @@ def test_an_interrupted_study_has_its_tables_and_is_continued(tmp_path, data, mo
     [
         (NonFiniteError("the loss\nis nan"), 5),
         (CheckpointError("damaged"), 4),
-        (torch.OutOfMemoryError("too large"), 1),
+        (torch.OutOfMemoryError("too large"), 2),
     ],
 )
 def test_a_run_that_fails_does_not_stop_the_others(study, data, monkeypatch, error, code):
