@@ -87,6 +87,8 @@ def write_data(folder, environment):
         "from nerd_fast.segmentation.data.phantom import write_phantom as write\n"
         "for name in ('DATA', 'WMH', 'LA'): write(name, cases=4, shape=(64, 64, 6))\n"
         "import shutil; shutil.copytree('DATA/case04', 'DATA/CASE')\n"
+        "from pathlib import Path\n"
+        "for one in Path('LA').glob('*/T1.nii.gz'): one.unlink()\n"  # a study of one channel
     )
     subprocess.run(["python", "-c", code], cwd=folder, env=environment, check=True)
 
