@@ -5,9 +5,14 @@ The heads need torch and numpy alone; Triton is loaded by the first call that la
 """
 
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.2.0"
+
+_HERE = Path(__file__).resolve().parent
+if not (_HERE / "kernels").is_dir():  # in a checkout, whose folder Python prefers to an installed package
+    __path__.append(str(_HERE.parent))  # kernels/ lies beside this one
 
 _HOME = {
     "NeRDNorm": "norm",

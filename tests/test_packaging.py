@@ -81,6 +81,13 @@ def test_the_command_is_installed(installed, tmp_path):
     assert out.strip() == f"nerd-fast {nerd_fast.__version__}"
 
 
+@pytest.mark.slow
+def test_python_started_in_a_checkout_finds_the_kernels_although_the_wheel_is_installed(installed):
+    code = "import nerd_fast, nerd_fast.kernels as k; nerd_fast.NeRDm(4); print(nerd_fast.__file__, k.__file__)"
+    found = call(installed, "-c", code, cwd=ROOT).split()
+    assert found == [str(ROOT / "nerd_fast" / "__init__.py"), str(ROOT / "kernels" / "__init__.py")]
+
+
 def test_every_file_that_names_the_version_names_the_same():
     cited = re.search(r"^version: (.+)$", (ROOT / "CITATION.cff").read_text(), re.MULTILINE)[1]
     changed = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)[1]
