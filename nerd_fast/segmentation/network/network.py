@@ -71,6 +71,17 @@ def check_normalised(config, size, slices):
         )
 
 
+def check_window(config, window):
+    """Raise UsageError for windows that leave one number to normalise, but by statistics kept from training."""
+    height, width = (length // 16 for length in window)
+    together = {"batch": 2, "instance": 1, "group": config.filters[-1] // min(8, config.filters[0])}
+    if height * width * together[config.normalisation] == 1:
+        raise UsageError(
+            f"--window: found {window[0]} {window[1]} for a network with {config.normalisation} normalisation, which "
+            "leaves one number to normalise at the deepest level; expected 32 or more. Choose a larger --window"
+        )
+
+
 def outputs(classes):
     """How many logits tell so many classes from the background: 1 through a sigmoid, otherwise a softmax."""
     return 1 if classes == 1 else classes + 1
