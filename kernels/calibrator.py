@@ -1,8 +1,7 @@
 """The calibrator `f(v)` as device functions, shared by the forward and the backward kernels.
 
-Tiles are position-first: a tile of P positions and U units is (P, U), float32 throughout. Widths are padded to
-powers of two of at least 16 (`tl.dot` needs that); padded units have zero weights and biases, and every activation
-keeps zero.
+Tiles are (positions, units), float32 throughout. Widths are padded to powers of two of at least 16 (`tl.dot` needs
+that); padded units have zero weights and biases, and every activation keeps zero.
 
 Products whose inner size exceeds DEPTH run in steps of DEPTH: an FMA product keeps a whole row of its operands in
 registers, and would spill them at widths of 64.
@@ -26,7 +25,7 @@ def boundary_distances(
     SPATIAL_DIMS: tl.constexpr,
     SCALE: tl.constexpr,
 ):
-    """Scaled distances (P,) to the top, right, bottom, left, front and back of the image at the flat positions p (P,).
+    """Scaled distances of the flat positions p to the top, right, bottom, left, front and back of the image.
 
     SCALE None divides by max(size - 1, 1) of the axis, a number multiplies. In 2-D front and back are not read.
     """
@@ -75,7 +74,7 @@ def _rounded_to_tf32(x):
 
 @triton.jit
 def first_layer(v, units, weight, bias, WIDTH: tl.constexpr, SPATIAL_DIMS: tl.constexpr):
-    """Pre-activations (P, U) of the given units (U,) of the first layer; weight (WIDTH, 2 SPATIAL_DIMS)."""
+    """Pre-activations (positions, units) of the given units of the first layer; weight (WIDTH, 2 SPATIAL_DIMS)."""
     inside = units < WIDTH
     z = tl.load(bias + units, mask=inside, other=0.0).to(tl.float32)[None, :]
     for direction in tl.static_range(2 * SPATIAL_DIMS):
@@ -86,7 +85,10 @@ def first_layer(v, units, weight, bias, WIDTH: tl.constexpr, SPATIAL_DIMS: tl.co
 
 @triton.jit
 def layer(h, outputs, inside, weight, bias, IN: tl.constexpr, DEPTH: tl.constexpr, PRECISION: tl.constexpr):
-    """Pre-activations (P, U) of the rows `outputs` (U,) of a later layer from h (P, padded IN); weight (.., IN)."""
+    """Pre-activations (positions, outputs) of the given outputs of a later layer from h (positions, padded IN).
+
+    weight (.., IN)
+    """
     z = tl.load(bias + outputs, mask=inside, other=0.0).to(tl.float32)[None, :]
     z = tl.broadcast_to(z, [h.shape[0], outputs.shape[0]])
     if h.shape[1] <= DEPTH:
@@ -107,7 +109,7 @@ def _columns_transposed(weight, outputs, inside, start, IN: tl.constexpr, COUNT:
 
 @triton.jit
 def columns(h, step, COUNT: tl.constexpr):
-    """Columns [step * COUNT, (step + 1) * COUNT) of h (P, U), as (P, COUNT)."""
+    """Columns [step * COUNT, (step + 1) * COUNT) of h (positions, units), as (positions, COUNT)."""
     ROWS: tl.constexpr = h.shape[0]
     STEPS: tl.constexpr = h.shape[1] // COUNT
     if STEPS == 1:
@@ -130,7 +132,7 @@ def hidden_layers(
     DEPTH: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
-    """Pre-activations of every hidden layer, first to last: a tuple of (P, PADDED[i])."""
+    """Pre-activations of every hidden layer, first to last: a tuple of (positions, PADDED[i])."""
     zs = (first_layer(v, tl.arange(0, PADDED[0]), weights[0], biases[0], HIDDEN[0], SPATIAL_DIMS),)
     if len(HIDDEN) > 1:
         zs += (
@@ -156,7 +158,7 @@ def _second_layer(
     DEPTH: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
-    """Pre-activations (P, OUT) of the second layer. The first is cheap: its units are made as they are consumed."""
+    """Pre-activations (positions, OUT) of the second layer. The first is cheap: its units are made as consumed."""
     outputs = tl.arange(0, OUT)
     inside = outputs < HIDDEN[1]
     z = tl.load(biases[1] + outputs, mask=inside, other=0.0).to(tl.float32)[None, :]

@@ -1,7 +1,7 @@
 """The calibrator's backward: from the gradient of f(v) at every position to the gradients of its parameters.
 
 The calibrator sees positions alone, so this runs once per position whatever the batch. A fixed number of programs walk
-the tiles of P positions; each adds what a tile contributes to a row of its own, which stays in the L2 cache, and
+the tiles of POSITIONS; each adds what a tile contributes to a row of its own, which stays in the L2 cache, and
 `reduction` sums the rows. With z_l and h_l the hidden layers, d the incoming gradient of a layer's pre-activations:
 
     dW_l = d_l^T h_(l-1)      db_l = sum_v d_l      d_(l-1) = (d_l W_l) act'(z_(l-1))
@@ -14,7 +14,7 @@ Pointers
                 apply pass has written, are added up here into the row's end
     weights, biases and the integers as in `apply_forward`
 Integers
-    tiles of P positions, apply_programs, and grad_f_width, the padded N
+    tiles of POSITIONS, apply_programs, and grad_f_width, the padded N
 """
 
 import triton
@@ -77,14 +77,14 @@ def calibrator_backward(
     ACTIVATION: tl.constexpr,
     SCALE: tl.constexpr,
     PRECISION: tl.constexpr,
-    P: tl.constexpr,
+    POSITIONS: tl.constexpr,
     DEPTH: tl.constexpr,
 ):
     LAST: tl.constexpr = len(HIDDEN) - 1
     row = rows + tl.program_id(0).to(tl.int64) * (OFFSETS[-1] + APPLY_COLUMNS)
     for tile in range(tl.program_id(0), tiles, tl.num_programs(0)):
         started = tile >= tl.num_programs(0)
-        p = tile * P + tl.arange(0, P)
+        p = tile * POSITIONS + tl.arange(0, POSITIONS)
         v = boundary_distances(
             tl.minimum(p, positions - 1),
             height,
@@ -143,7 +143,7 @@ def calibrator_backward(
 
 @triton.jit
 def _output_gradient(grad_f, p, positions, outputs, OUTPUTS: tl.constexpr, width, shares):
-    """The gradient (P, U) of the calibrator's outputs `outputs` (U,), summed over the shares of the batch."""
+    """The gradient (positions, outputs) of outputs of the calibrator, summed over the shares of the batch."""
     pointers = grad_f + outputs.to(tl.int64)[None, :] * width + p[:, None]
     mask = (outputs < OUTPUTS)[None, :] & (p < positions)[:, None]
     d = tl.load(pointers, mask=mask, other=0.0)
@@ -179,7 +179,7 @@ def _hidden_layer(
     DEPTH: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
-    """Adds the gradients of a layer from d (P, padded OUT) and its input h (P, padded IN); returns h's gradient."""
+    """Adds a layer's gradients from d (positions, padded OUT) and its input h (positions, padded IN); h's gradient."""
     d_h = tl.zeros_like(h)
     for step in range(0, d.shape[1] // DEPTH):
         outputs = step * DEPTH + tl.arange(0, DEPTH)
@@ -203,7 +203,7 @@ def _first_layer(
     SCALE: tl.constexpr,
     started,
 ):
-    """Adds the gradients of the first layer from d (P, U); the columns are top, right, bottom, left, front, back."""
+    """Adds the first layer's gradients from d (positions, units); columns are top, right, bottom, left, front, back."""
     units = tl.arange(0, d.shape[1])
     inside = units < WIDTH
     row += units * (2 * SPATIAL_DIMS)

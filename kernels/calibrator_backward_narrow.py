@@ -1,7 +1,7 @@
 """The calibrator's backward where its layers are narrow: the gradients stay in registers from one tile to the next.
 
 As `calibrator_backward`, for hidden layers of up to 32 and up to 64 outputs, the paper's sizes. Each program walks
-neighbouring tiles of P positions and holds the sums of every parameter's gradient; it writes its row once, at its end.
+neighbouring tiles of POSITIONS and holds the sums of every parameter's gradient; it writes its row once, at its end.
 Sums over positions are taken there too: until then they are kept position by position, without a word between threads.
 
 With FOLDED (NeRDm with one class) grad_f holds the gradients of the head as a position-wise linear map: C planes dW_c
@@ -68,7 +68,7 @@ def calibrator_backward_narrow(
     ACTIVATION: tl.constexpr,
     SCALE: tl.constexpr,
     PRECISION: tl.constexpr,
-    P: tl.constexpr,
+    POSITIONS: tl.constexpr,
 ):
     LAST: tl.constexpr = len(HIDDEN) - 1
     program, programs = tl.program_id(0), tl.num_programs(0)
@@ -85,33 +85,33 @@ def calibrator_backward_narrow(
         w_beta = tl.load(weights[LAST + 1] + OUTPUTS * HIDDEN[LAST] + last_layer, mask=in_last_layer, other=0.0)
         w_beta = tl.sum(w_beta.to(tl.float32) * chosen[:, None], 0)
         w *= chosen[:, None]
-        beta_by_h = _zeros(P, PADDED[LAST])
-        beta_sum = tl.zeros([P], tl.float32)
+        beta_by_h = _zeros(POSITIONS, PADDED[LAST])
+        beta_sum = tl.zeros([POSITIONS], tl.float32)
 
     last_weight = _zeros(PADDED_OUTPUTS, PADDED[LAST])
-    last_bias = _zeros(P, PADDED_OUTPUTS)
+    last_bias = _zeros(POSITIONS, PADDED_OUTPUTS)
     hidden_weights, hidden_biases, first_layer = (), (), ()
     for i in tl.static_range(LAST):
         hidden_weights += (_zeros(PADDED[i + 1], PADDED[i]),)
-        hidden_biases += (_zeros(P, PADDED[i + 1]),)
+        hidden_biases += (_zeros(POSITIONS, PADDED[i + 1]),)
     for axis in tl.static_range(SPATIAL_DIMS + 1):  # noqa: B007
-        first_layer += (_zeros(P, PADDED[0]),)
+        first_layer += (_zeros(POSITIONS, PADDED[0]),)
     extents = (extent_h, extent_w, extent_d)
     slopes, constant = _in_low_distances(weights[0], biases[0], extents, HIDDEN[0], PADDED[0], SPATIAL_DIMS, SCALE)
-    first_row = first * P // width
-    first_column = first * P - first_row * width + origin_w
+    first_row = first * POSITIONS // width
+    first_column = first * POSITIONS - first_row * width + origin_w
 
     for tile in range(first, first + count):
-        p = tile * P + tl.arange(0, P)
-        column = first_column + tl.arange(0, P)
-        passed = _rows_passed(column, origin_w, width, P)
+        p = tile * POSITIONS + tl.arange(0, POSITIONS)
+        column = first_column + tl.arange(0, POSITIONS)
+        passed = _rows_passed(column, origin_w, width, POSITIONS)
         row, column = first_row + passed, column - passed * width
-        passed = _rows_passed(first_column + P, origin_w, width, P)
-        first_row, first_column = first_row + passed, first_column + P - passed * width
+        passed = _rows_passed(first_column + POSITIONS, origin_w, width, POSITIONS)
+        first_row, first_column = first_row + passed, first_column + POSITIONS - passed * width
         depth = row // height if SPATIAL_DIMS == 3 else 0
         low = (row - depth * height + origin_h, column, depth + origin_d)
         d = _planes(grad_f, p, positions, outputs, outputs < OUTPUTS, OUTPUTS + FOLDED, grad_f_width, shares)
-        z = tl.broadcast_to(constant[None, :], [P, PADDED[0]])
+        z = tl.broadcast_to(constant[None, :], [POSITIONS, PADDED[0]])
         for axis in tl.static_range(SPATIAL_DIMS):
             z = tl.fma(low[axis].to(tl.float32)[:, None], slopes[axis][None, :], z)
         zs = (z,)
@@ -176,9 +176,9 @@ def calibrator_backward_narrow(
 
 
 @triton.jit
-def _rows_passed(column, origin, width, P: tl.constexpr):
-    """How many rows end before a column that counts on, from the origin of one row, through up to P of the next."""
-    if width >= P:  # noqa: SIM108 - a division takes 18 instructions, and Triton would take both sides of a ternary
+def _rows_passed(column, origin, width, POSITIONS: tl.constexpr):
+    """How many rows end before a column that counts on, from the origin of one row through a tile of the next."""
+    if width >= POSITIONS:  # noqa: SIM108 - a division takes 18 instructions; a ternary would take both sides
         passed = (column >= origin + width).to(tl.int32)
     else:
         passed = (column - origin) // width
@@ -189,7 +189,7 @@ def _rows_passed(column, origin, width, P: tl.constexpr):
 def _in_low_distances(
     weight, bias, extents, WIDTH: tl.constexpr, PADDED: tl.constexpr, SPATIAL_DIMS: tl.constexpr, SCALE: tl.constexpr
 ):
-    """The first layer in the distances to the top, left and front, in pixels: slopes (U,) of each, and the constant.
+    """The first layer in the distances to the top, left and front, in pixels: slopes of each, and the constant.
 
     The two distances of an axis add up to its whole length, so that w low + w' high = (w - w') low + w' whole.
     """
@@ -217,7 +217,7 @@ def _layer(
     PADDED_IN: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
-    """Pre-activations (P, padded OUT) of a later layer from h (P, padded IN); weight (OUT, IN).
+    """Pre-activations (positions, padded OUT) of a later layer from h (positions, padded IN); weight (OUT, IN).
 
     The weight is read once, for all tiles. Taken for scattered, it lies with the outputs of a unit side by side in
     shared memory, as the lanes of a warp read them; the other way round 8 would read from one bank.
@@ -246,7 +246,7 @@ def _zeros(ROWS: tl.constexpr, WIDTH: tl.constexpr):
 
 @triton.jit
 def _planes(grad_f, p, positions, planes, inside, PLANES: tl.constexpr, width, shares):
-    """The given planes (U,) of grad_f at the positions p (P,), summed over the shares of the batch: (P, U)."""
+    """Planes of grad_f at the positions p, summed over the shares of the batch: (positions, planes)."""
     pointers = grad_f + planes.to(tl.int64)[None, :] * width + p[:, None]
     mask = inside[None, :] & (p < positions)[:, None]
     d = tl.load(pointers, mask=mask, other=0.0)
@@ -258,7 +258,7 @@ def _planes(grad_f, p, positions, planes, inside, PLANES: tl.constexpr, width, s
 
 @triton.jit
 def _last_plane(grad_f, p, positions, LAST: tl.constexpr, width, shares):
-    """Plane LAST of grad_f, the last one, at the positions p, summed over the shares of the batch: (P,)."""
+    """Plane LAST of grad_f, the last one, at the positions p, summed over the shares of the batch."""
     pointers = grad_f + width.to(tl.int64) * LAST + p
     d = tl.load(pointers, mask=p < positions, other=0.0)
     for _ in range(1, shares):

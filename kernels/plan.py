@@ -188,7 +188,7 @@ def calibrator_step(head, x, grad_f, apply_rows, wants):
         "APPLY_COLUMNS": apply_columns,
         "OFFSETS": offsets,
         **calibrator_constants(head),
-        "P": tile.positions,
+        "POSITIONS": tile.positions,
     }
     if not head.narrow:
         constants["DEPTH"] = tile.depth
