@@ -4,7 +4,9 @@ import argparse
 import os
 import signal
 import sys
-from contextlib import redirect_stdout
+import tempfile
+import traceback
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import asdict, fields
 from importlib import import_module
 from typing import Union, get_args, get_origin, get_type_hints
@@ -60,50 +62,73 @@ COMMANDS = {
 def main(arguments=None):
     """Run one command and return its exit code.
 
-    0 ok, 2 usage, 3 data, 4 checkpoint, 5 not finite, 130 and 143 interrupted by SIGINT and SIGTERM.
+    0 ok, 2 usage, the machine or a fault of our own, 3 data, 4 checkpoint, 5 not finite, 130 and 143 interrupted by
+    SIGINT and SIGTERM.
     """
     # Before PyTorch is loaded, which reads it once: threads that wait for one another sleep. Where they spin, a second
     # training on the same cores makes a step of a head ten times as slow (docs/cpu.md).
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    with redirect_stdout(PatientOutput(sys.stdout)) as output:
+    output, messages = PatientOutput(sys.stdout), PatientOutput(sys.stderr, gone=OSError)
+    with redirect_stdout(output), redirect_stderr(messages):
         try:
             return _run(arguments)
         finally:
-            output.flush()
+            output.finish()
 
 
 def _run(arguments):
     top = _top_parser().parse_args(arguments)
-    _, module, options_class = COMMANDS[top.command]
     try:
-        command = import_module(f"nerd_fast.{module}")
-        if options_class is None:
-            _parser(top.command, COMMANDS[top.command][0]).parse_args(top.rest)  # --help, and nothing else
-            return command.run() or 0
-        return command.run(_parse_options(top.command, getattr(command, options_class), top.rest)) or 0
-    except NerdFastError as error:
-        if top.debug:
-            raise
-        print(f"nerd-fast {top.command}: {error}", file=sys.stderr)
-        return error.exit_code
-    except (OSError, MemoryError) as error:  # of this machine, whatever the command was doing
-        if top.debug:
-            raise
-        what = str(error) or "this machine has too little memory for it"
-        print(f"nerd-fast {top.command}: {what}", file=sys.stderr)
-        return UsageError.exit_code
-    except ModuleNotFoundError as error:
-        if top.debug or (error.name or "").startswith("nerd_fast"):
-            raise
-        print(f"nerd-fast {top.command} needs {error.name}: pip install 'nerd-fast[train]'", file=sys.stderr)
-        return 2
+        code = _command(top) or 0
+        sys.stdout.flush()  # a table that the disk does not hold is an error
+        return code
     except Interrupted as interruption:
         remedy = "continue with --resume" if top.command == "train" else "the same command continues"
         print(f"nerd-fast {top.command}: {interruption}; {remedy}", file=sys.stderr)
         return interruption.exit_code
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
+    except Exception as error:
+        if top.debug:
+            traceback.print_exc()
+        message, code = _told(top, error)
+        print(f"nerd-fast {top.command}: {message}", file=sys.stderr)
+        return code
+
+
+def _command(top):
+    _, module, options_class = COMMANDS[top.command]
+    command = import_module(f"nerd_fast.{module}")
+    if options_class is None:
+        _parser(top.command, COMMANDS[top.command][0]).parse_args(top.rest)  # --help, and nothing else
+        return command.run()
+    return command.run(_parse_options(top.command, getattr(command, options_class), top.rest))
+
+
+def _told(top, error):
+    """What to say of an error, and the exit code."""
+    if isinstance(error, NerdFastError):
+        return str(error), error.exit_code
+    if isinstance(error, (OSError, MemoryError)):  # of this machine, whatever the command was doing
+        return str(error) or "this machine has too little memory for it", UsageError.exit_code
+    if isinstance(error, ModuleNotFoundError) and not (error.name or "").startswith("nerd_fast"):
+        return f"needs {error.name}: pip install 'nerd-fast[train]'", UsageError.exit_code
+    reason = "".join(traceback.format_exception_only(error)).strip()
+    kept = "above" if top.debug else _kept_traceback(top.command)
+    return f"a fault of this program, not of what it was given: {reason}. Its traceback is {kept}", UsageError.exit_code
+
+
+def _kept_traceback(command):
+    """Where the traceback of the exception that is being handled can be read: in a new file, or printed before."""
+    try:
+        descriptor, path = tempfile.mkstemp(prefix=f"nerd-fast-{command}-", suffix=".txt")
+        with open(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
+            traceback.print_exc(file=file)
+    except OSError:
+        traceback.print_exc()
+        return "above"
+    return f"in {path}"
 
 
 def _top_parser():

@@ -129,13 +129,44 @@ def test_each_kind_of_error_has_its_exit_code(error, code, monkeypatch):
     assert "Traceback" not in message
 
 
-def test_debug_shows_the_traceback(monkeypatch):
+@pytest.mark.parametrize(
+    ("error", "code"), [(errors.DataError("what"), 3), (errors.NonFiniteError("what"), 5), (RuntimeError("what"), 2)]
+)
+def test_debug_shows_the_traceback_and_keeps_the_exit_code(error, code, monkeypatch):
     def fail():
-        raise errors.DataError("what")
+        raise error
 
     monkeypatch.setattr("nerd_fast.doctor.run", fail)
-    with pytest.raises(errors.DataError):
-        command("--debug", "doctor")
+    found, _, message = command("--debug", "doctor")
+    assert found == code
+    assert "in fail" in message
+
+
+@pytest.fixture
+def faulty(monkeypatch, tmp_path):
+    """A command with a fault of its own, which finds its temporary files in `tmp_path`."""
+
+    def fail():
+        raise AssertionError("what nobody foresaw")
+
+    monkeypatch.setattr("nerd_fast.doctor.run", fail)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+
+
+def test_a_fault_of_the_program_exits_with_2_and_keeps_its_traceback(faulty, tmp_path):
+    code, _, message = command("doctor")
+    assert code == 2
+    assert "Traceback" not in message
+    (kept,) = tmp_path.iterdir()
+    assert f"AssertionError: what nobody foresaw. Its traceback is in {kept}" in message
+    assert "in fail" in kept.read_text()
+
+
+def test_a_fault_where_no_file_can_be_kept_shows_its_traceback(faulty, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "absent"))
+    code, _, message = command("doctor")
+    assert code == 2
+    assert "in fail" in message
 
 
 def test_a_missing_package_is_named_with_what_to_install(monkeypatch):
@@ -145,7 +176,7 @@ def test_a_missing_package_is_named_with_what_to_install(monkeypatch):
     monkeypatch.setattr("nerd_fast.doctor.run", fail)
     code, _, message = command("doctor")
     assert code == 2
-    assert "nerd-fast doctor needs monai: pip install 'nerd-fast[train]'" in message
+    assert "nerd-fast doctor: needs monai: pip install 'nerd-fast[train]'" in message
 
 
 def parse(*arguments):

@@ -1,4 +1,4 @@
-"""Standard output as a command needs it: no name of a file and no reader that has gone ends hours of work."""
+"""The streams of a command as it needs them: no name of a file and no reader that has gone ends hours of work."""
 
 import os
 from typing import Any
@@ -7,11 +7,13 @@ from typing import Any
 class PatientOutput:
     """A text stream that writes to `stream`; what `stream` cannot encode is escaped.
 
-    Once the reader of a pipe has gone (`nerd-fast train ... | head -1`) everything further is dropped.
+    After an error of the kind `gone` everything further is dropped; by default that is a pipe whose reader has gone
+    (`nerd-fast train ... | head -1`). None, as Python has it where a stream was closed (`>&-`), drops everything.
     """
 
-    def __init__(self, stream: Any) -> None:
-        self.stream = stream
+    def __init__(self, stream: Any, gone: type[OSError] = BrokenPipeError) -> None:
+        self.stream = open(os.devnull, "w", encoding="utf-8") if stream is None else stream  # noqa: SIM115
+        self.gone = gone
 
     def write(self, text: str) -> int:
         """Write, or drop, all of the text."""
@@ -21,7 +23,7 @@ class PatientOutput:
             except UnicodeEncodeError:
                 encoding = self.stream.encoding
                 self.stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
-        except BrokenPipeError:
+        except self.gone:
             self._drop()
         return len(text)
 
@@ -29,7 +31,14 @@ class PatientOutput:
         """Hand on what is buffered."""
         try:
             self.stream.flush()
-        except BrokenPipeError:
+        except self.gone:
+            self._drop()
+
+    def finish(self) -> None:
+        """Hand on what is buffered, or drop it: what went wrong with it has been said."""
+        try:
+            self.stream.flush()
+        except OSError:
             self._drop()
 
     def _drop(self) -> None:

@@ -2,8 +2,12 @@
 
 import io
 import os
+import shlex
 import subprocess
 import sys
+from contextlib import ExitStack
+
+import pytest
 
 from nerd_fast.segmentation.base.output import PatientOutput
 
@@ -38,3 +42,36 @@ def test_a_command_whose_reader_has_gone_says_nothing_of_it():
     found = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, check=False)
     os.close(writer)
     assert (found.returncode, found.stderr) == (0, b"")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
+@pytest.mark.parametrize(
+    ("closed", "code"),
+    [
+        ({"stderr": "/dev/full"}, 3),  # the message is lost, the exit code says it
+        ({"stdout": "/dev/full"}, 3),
+        ({"stdout": "/dev/full", "stderr": "/dev/full"}, 3),
+    ],
+)
+def test_a_stream_that_takes_nothing_changes_no_exit_code(closed, code, tmp_path):
+    with ExitStack() as files:
+        streams = {name: files.enter_context(open(path, "w")) for name, path in closed.items()}
+        arguments = [sys.executable, "-m", "nerd_fast", "verify", "--data", str(tmp_path / "absent")]
+        assert subprocess.run(arguments, check=False, **streams).returncode == code
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
+def test_output_that_does_not_fit_is_an_error():
+    with open("/dev/full", "w") as full:
+        found = subprocess.run(
+            [sys.executable, "-m", "nerd_fast", "doctor"], check=False, stdout=full, stderr=subprocess.PIPE
+        )
+    assert found.returncode == 2
+    assert b"No space left on device" in found.stderr
+    assert b"Traceback" not in found.stderr
+
+
+@pytest.mark.parametrize(("closed", "code"), [(">&-", 0), ("2>&-", 0), (">&- 2>&-", 0)])
+def test_streams_that_were_closed_change_nothing(closed, code):
+    command = f"{shlex.quote(sys.executable)} -m nerd_fast doctor {closed}"
+    assert subprocess.run(command, shell=True, check=False, capture_output=True).returncode == code
