@@ -73,15 +73,17 @@ class Step:
 
 def _types_if_aligned(values):
     """The types of all tensors in their order, None if one of them does not start at a multiple of 16 bytes."""
-    types = []
+    tensors = []
     for value in values:
-        if value is None:
-            types.append(None)
-        elif not isinstance(value, int):
-            for tensor in value if isinstance(value, tuple) else (value,):
-                if tensor.data_ptr() % 16:
-                    return None
-                types.append(tensor.dtype)
+        if type(value) is tuple:
+            tensors += value
+        elif type(value) is not int:
+            tensors.append(value)
+    types = []
+    for tensor in tensors:
+        if tensor is not None and tensor.data_ptr() % 16:
+            return None
+        types.append(None if tensor is None else tensor.dtype)
     return tuple(types)
 
 
