@@ -15,7 +15,7 @@ class Launch:
     """One kernel launch: `kernel[(programs,)](**arguments, **constants, **options)`.
 
     `arguments` are tensors and integers, `constants` the kernel's constexprs, both by name. `step` is the Step that it
-    repeats, if any.
+    repeats, if any, and `own` those of the arguments that this step does not hold.
     """
 
     kernel: object
@@ -24,6 +24,7 @@ class Launch:
     constants: dict
     options: dict = field(default_factory=dict)
     step: "Step | None" = None
+    own: dict | None = None
 
     def run(self):
         """Launches on the current device; the compiled kernel, None in the interpreter."""
@@ -54,10 +55,11 @@ class Step:
 
     def on(self, arguments):
         """The launch with these tensors and integers."""
-        return Launch(self.kernel, self.programs, {**self.integers, **arguments}, self.constants, self.options, self)
+        together = {**self.integers, **arguments}
+        return Launch(self.kernel, self.programs, together, self.constants, self.options, self, arguments)
 
     def run(self, launch):
-        types = _types_if_aligned(launch.arguments.values())
+        types = _types_if_aligned(launch.own.values())
         found = self.compiled.get(types)
         if found is not None:
             compiled, call, names = found

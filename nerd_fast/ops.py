@@ -77,18 +77,23 @@ def _are_ordinary(arguments):
     """Whether all tensors have memory of their own kind: no subclass, none on meta, none that is lazily negated."""
     tensors = []
     for argument in arguments:
-        if isinstance(argument, torch.Tensor):
-            tensors.append(argument)
-        elif type(argument) is list and argument and isinstance(argument[0], torch.Tensor):
+        kind = type(argument)
+        if kind is list:
             tensors += argument
+        elif kind not in _VALUES:
+            tensors.append(argument)
+    kinds = set(map(type, tensors))
+    if bool in kinds:  # which gradients are wanted
+        tensors = [tensor for tensor in tensors if type(tensor) is not bool]
     return (
-        _ORDINARY.issuperset(map(type, tensors))
+        _ORDINARY.issuperset(kinds)
         and not any(map(torch.Tensor.is_neg, tensors))
         and not any(tensor.is_meta for tensor in tensors[:2])  # x is one of them, and all lie on x's device
     )
 
 
-_ORDINARY = {torch.Tensor, torch.nn.Parameter}
+_VALUES = {type(None), str, int, float, tuple}
+_ORDINARY = {torch.Tensor, torch.nn.Parameter, bool}
 
 
 def _head_forward(x, classifier, weights, biases, bias, *options):
