@@ -3,7 +3,7 @@
 Every message names the argument, what came and what was expected.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any, Literal
 
 import torch
@@ -11,6 +11,8 @@ from torch import Tensor
 
 from nerd_fast.backends.calibrator import ACTIVATIONS
 from nerd_fast.backends.selection import NAMES
+from nerd_fast.distances import FLOATING
+from nerd_fast.integers import at_least_one, whole_number
 
 Activation = Literal["relu", "leaky_relu", "silu", "tanh"]
 Backend = Literal["auto", "torch", "triton", "reference"]
@@ -18,28 +20,35 @@ MapBackend = Literal["auto", "torch", "triton"]
 Precision = Literal["ieee", "tf32x3", "tf32"]
 BACKENDS = (*NAMES, "reference")
 PRECISIONS = ("ieee", "tf32x3", "tf32")
-FLOATING = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 
 
-def check_spatial_dims(spatial_dims: int) -> None:
-    """Raises ValueError for anything but 2 and 3."""
-    if isinstance(spatial_dims, bool) or not isinstance(spatial_dims, int) or spatial_dims not in (2, 3):
-        raise ValueError(f"spatial_dims: expected 2 or 3, got {spatial_dims!r}")
+def number_of_axes(spatial_dims: int) -> int:
+    """`spatial_dims` as an int. Raises TypeError for what is no whole number, ValueError for another than 2 and 3."""
+    expected = f"spatial_dims: expected 2 or 3, got {spatial_dims!r}"
+    try:
+        dims: int = whole_number(spatial_dims)
+    except TypeError:
+        raise TypeError(expected) from None
+    if dims not in (2, 3):
+        raise ValueError(expected)
+    return dims
 
 
 def hidden_widths(hidden_channels: Iterable[int]) -> tuple[int, ...]:
-    """The widths of the hidden layers as a tuple.
+    """The widths of the hidden layers as a tuple of ints.
 
-    Raises TypeError for what is no sequence, such as a single width, and ValueError for what no layers can have.
+    Raises TypeError for what is no sequence of whole numbers, such as a single width, and ValueError for no width and
+    for one below 1.
     """
     expected = "hidden_channels: expected one width of at least 1 per hidden layer, such as (32, 32)"
-    if isinstance(hidden_channels, (str, bytes)) or not isinstance(hidden_channels, Iterable):
-        example = f"; for one hidden layer, ({hidden_channels},)" if isinstance(hidden_channels, int) else ""
+    unordered = isinstance(hidden_channels, (str, bytes, Set, Mapping))
+    if unordered or not isinstance(hidden_channels, Iterable) or getattr(hidden_channels, "ndim", 1) == 0:
+        example = f"; for one hidden layer, ({hidden_channels},)" if hasattr(hidden_channels, "__index__") else ""
         raise TypeError(f"{expected}, got {hidden_channels!r}{example}")
     widths = tuple(hidden_channels)
-    if not widths or any(isinstance(w, bool) or not isinstance(w, int) or w < 1 for w in widths):
-        raise ValueError(f"{expected}, got {widths}")
-    return widths
+    if not widths:
+        raise ValueError(f"{expected}, got {hidden_channels!r}")
+    return tuple(at_least_one(f"hidden_channels[{layer}]", width) for layer, width in enumerate(widths))
 
 
 def check_choices(activation: str, backend: str, precision: str | None) -> None:

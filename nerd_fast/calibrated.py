@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from nerd_fast import arguments
 from nerd_fast.arguments import Activation, Backend, Precision
 from nerd_fast.backends.calibrator import LEAKY_RELU_SLOPE
-from nerd_fast.distances import Scale, boundary_distances, resolve_scale
+from nerd_fast.distances import Scale, boundary_distances, check_dtype, resolve_scale, sizes
 from nerd_fast.plain import runs_in_plain_pytorch, warn_of_plain_pytorch
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
@@ -78,15 +78,16 @@ class Calibrated(nn.Module):
         dtype: torch.dtype | None,
     ) -> None:
         super().__init__()
-        arguments.check_spatial_dims(spatial_dims)
+        spatial_dims = arguments.number_of_axes(spatial_dims)
         arguments.check_choices(activation, backend, precision)
-        resolve_scale(distance_scale)
+        check_dtype(dtype)
+        scale = resolve_scale(distance_scale)
         self.in_channels = in_channels
         self.outputs = outputs
         self.spatial_dims = spatial_dims
         self.hidden_channels = arguments.hidden_widths(hidden_channels)
         self.activation = activation
-        self.distance_scale = distance_scale
+        self.distance_scale: Scale = "extent" if scale is None else scale
         self.backend = backend
         self.precision = precision
         factory: dict[str, Any] = {"device": device, "dtype": dtype}
@@ -113,8 +114,7 @@ class Calibrated(nn.Module):
         Where f yields a and b (NeRDm, NeRDNorm) the first C planes are a = 1/sigma, the others b = -mu/sigma; for NeRDc
         plane k C + c is w_kc.
         """
-        if len(tuple(size)) != self.spatial_dims:
-            raise ValueError(f"size: expected {self.spatial_dims} numbers, got {tuple(size)}")
+        size = sizes("size", size, self.spatial_dims)
         any_parameter = next(self.parameters(), torch.empty(0))
         dtype, device = torch.promote_types(any_parameter.dtype, torch.float32), any_parameter.device
         v = boundary_distances(size, self.distance_scale, origin, extent, dtype=dtype, device=device)
@@ -218,9 +218,3 @@ def _is_hooked(module: nn.Module) -> bool:
 
 
 _OURS = (CalibratorLayer, NormalisationLayer, ClassifierLayer)
-
-
-def check_size(name: str, value: int) -> None:
-    """Raises ValueError unless the argument `name` is a whole number of at least 1."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"{name}: expected an integer of at least 1, got {value!r}")

@@ -1,6 +1,7 @@
 """The 1x1 convolution that a head stands for: what it must be to be replaced, and what of it a head still answers."""
 
 import copy
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -66,12 +67,14 @@ class ConvolutionLike(Calibrated):
         if f"{prefix}weight" in state_dict and not any(key.startswith(f"{prefix}calibrator.") for key in state_dict):
             weight = state_dict.pop(f"{prefix}weight")
             expected = (self.out_channels, self.in_channels, *self.kernel_size)
-            if tuple(weight.shape) == expected:
+            shape = tuple(weight.shape) if isinstance(weight, Tensor) else None
+            if shape == expected:
                 entries = self._entries_from(weight.detach(), bool(local_metadata.get("assign_to_params_buffers")))
             else:
+                what, found = ("no tensor", type(weight).__name__) if shape is None else ("size mismatch", shape)
                 error_msgs.append(
-                    f"size mismatch for {prefix}weight: expected {expected}, the weight of the 1x1 convolution that "
-                    f"this {type(self).__name__} stands for, got {tuple(weight.shape)}"
+                    f"{what} for {prefix}weight: expected {expected}, the weight of the 1x1 convolution that this "
+                    f"{type(self).__name__} stands for, got {found}"
                 )
                 entries = {name: parameter.detach() for name, parameter in self.named_parameters() if name != "bias"}
             state_dict.update({f"{prefix}{name}": value for name, value in entries.items()})
@@ -93,6 +96,13 @@ class ConvolutionLike(Calibrated):
         if assigned:
             own = {name: value.to(weight) for name, value in own.items()}
         return {**own, **self._start(weight.flatten(1))}
+
+
+def check_set_by_conv(options: Mapping[str, Any], names: Sequence[str]) -> None:
+    """Raises TypeError where `options` hold one of the `names`, which a convolution decides."""
+    for name in names:
+        if name in options:
+            raise TypeError(f"{name}: it is taken from the convolution, which the result must fit; do not pass it")
 
 
 def check_conv(conv: nn.Module) -> None:

@@ -2,12 +2,17 @@
 
 import math
 from collections.abc import Sequence
+from numbers import Real
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from nerd_fast.integers import pixels
+
 Scale = Literal["extent"] | float
+FLOATING = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+"""The types of distances, features and parameters."""
 
 
 def resolve_scale(distance_scale: Scale) -> float | None:
@@ -20,11 +25,32 @@ def resolve_scale(distance_scale: Scale) -> float | None:
         if distance_scale == "extent":
             return None
         raise ValueError(f"distance_scale: expected 'extent' or a number, got {distance_scale!r}")
-    if isinstance(distance_scale, bool) or not isinstance(distance_scale, (int, float)):
+    if isinstance(distance_scale, bool) or not isinstance(distance_scale, (int, float, Real)):
         raise TypeError(f"distance_scale: expected 'extent' or a number, got {type(distance_scale).__name__}")
-    if not math.isfinite(distance_scale) or distance_scale <= 0:
-        raise ValueError(f"distance_scale: expected a finite number above 0, got {distance_scale}")
-    return float(distance_scale)
+    try:
+        factor = float(distance_scale)
+    except OverflowError:
+        factor = math.inf
+    if not math.isfinite(factor) or factor <= 0:
+        raise ValueError(f"distance_scale: expected a finite number above 0, got {str(distance_scale)[:40]}")
+    return factor
+
+
+def sizes(name: str, value: Sequence[int], dims: int | None = None) -> tuple[int, ...]:
+    """The argument `name` as (H, W) or (D, H, W), or as `dims` sizes.
+
+    Raises what `pixels` raises, and ValueError for a size below 1.
+    """
+    spatial = pixels(name, value, dims)
+    if any(size < 1 for size in spatial):
+        raise ValueError(f"{name}: expected sizes of at least 1, got {spatial}")
+    return spatial
+
+
+def check_dtype(dtype: torch.dtype | None) -> None:
+    """Raises TypeError unless the argument `dtype` is None or one of `FLOATING`."""
+    if not (dtype is None or (isinstance(dtype, torch.dtype) and dtype in FLOATING)):
+        raise TypeError(f"dtype: expected one of {FLOATING}, got {dtype!r}")
 
 
 def resolve_window(
@@ -67,20 +93,15 @@ def boundary_distances(
     With `origin` and `extent` the positions are those of a window of `spatial` pixels whose first pixel stands at
     `origin` in an image of size `extent`.
 
-    `dtype` is a floating-point type, by default torch's default one. Raises ValueError or TypeError for a rank
-    other than 2 or 3, a size below 1, a window outside the image, or an unknown scale.
+    `dtype` is float32, float16, bfloat16 or float64, by default torch's default one. Raises ValueError or TypeError for
+    what are no whole numbers of pixels, a rank other than 2 or 3, a size below 1, a window outside the image, another
+    dtype or an unknown scale.
     """
-    spatial = tuple(spatial)
-    if len(spatial) not in (2, 3):
-        raise ValueError(f"spatial: expected (H, W) or (D, H, W), got {len(spatial)} sizes")
-    if any(size < 1 for size in spatial):
-        raise ValueError(f"spatial: expected sizes of at least 1, got {spatial}")
+    spatial = sizes("spatial", spatial)
+    check_dtype(dtype)
     dtype = torch.get_default_dtype() if dtype is None else dtype
-    if not dtype.is_floating_point:
-        raise TypeError(f"dtype: expected a floating-point type, got {dtype}")
-    for name, value in (("origin", origin), ("extent", extent)):
-        if value is not None and not all(hasattr(number, "__index__") for number in value):
-            raise TypeError(f"{name}: expected {len(spatial)} whole numbers, one per spatial axis, got {value!r}")
+    window = (("origin", origin), ("extent", extent))
+    origin, extent = (None if value is None else pixels(name, value, len(spatial)) for name, value in window)
     origin, extent = resolve_window(spatial, origin, extent)
     factor = resolve_scale(scale)
 

@@ -8,9 +8,10 @@ from torch import Tensor, nn
 
 from nerd_fast import arguments, functional
 from nerd_fast.arguments import Activation, Backend, Precision
-from nerd_fast.calibrated import Calibrated, CalibratorLayer, ClassifierLayer, check_size, draw_classifier
-from nerd_fast.convolution import ConvolutionLike, check_conv
+from nerd_fast.calibrated import Calibrated, CalibratorLayer, ClassifierLayer, draw_classifier
+from nerd_fast.convolution import ConvolutionLike, check_conv, check_set_by_conv
 from nerd_fast.distances import Scale
+from nerd_fast.integers import at_least_one
 from nerd_fast.windows import Positions, apply_in_windows
 
 
@@ -62,8 +63,10 @@ class NeRDHead(ConvolutionLike, Calibrated):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        check_size("in_channels", in_channels)
-        check_size("out_channels", out_channels)
+        in_channels = at_least_one("in_channels", in_channels)
+        out_channels = at_least_one("out_channels", out_channels)
+        if not isinstance(bias, bool):
+            raise TypeError(f"bias: expected True or False, got {bias!r}")
         super().__init__(
             in_channels,
             self._outputs(in_channels, out_channels),
@@ -93,9 +96,7 @@ class NeRDHead(ConvolutionLike, Calibrated):
         TypeError for another kind of module and ValueError for a convolution that is not a plain 1x1.
         """
         check_conv(conv)
-        for name in ("bias", "spatial_dims"):
-            if name in options:
-                raise TypeError(f"{name}: from_conv takes it from the convolution; do not pass it")
+        check_set_by_conv(options, ("in_channels", "out_channels", "bias", "spatial_dims"))
         weight = conv.weight.detach().flatten(1)
         like_conv: HeadOptions = {"device": weight.device, "dtype": weight.dtype}
         like_conv.update(options)

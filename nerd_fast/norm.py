@@ -7,8 +7,9 @@ from torch import Tensor
 
 from nerd_fast import arguments, functional
 from nerd_fast.arguments import Activation, Backend, Precision
-from nerd_fast.calibrated import Calibrated, check_size
+from nerd_fast.calibrated import Calibrated
 from nerd_fast.distances import Scale
+from nerd_fast.integers import at_least_one
 from nerd_fast.windows import Positions, apply_in_windows
 
 
@@ -45,7 +46,7 @@ class NeRDNorm(Calibrated):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        check_size("channels", channels)
+        channels = at_least_one("channels", channels)
         super().__init__(
             channels,
             2 * channels,

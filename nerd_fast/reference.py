@@ -23,6 +23,8 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 def f(v: Tensor, weights: Layers, biases: Layers, activation: str = "relu") -> Tensor:
     """The calibrator (section 2.1): v (4 or 6, *spatial) -> (outputs, *spatial), one MLP over all positions."""
+    if activation not in ACTIVATIONS:
+        raise ValueError(f"activation: expected one of {tuple(ACTIVATIONS)}, got {activation!r}")
     last = v.dim() - 1  # counted from the front: an ONNX exporter writes a negative axis down as it is
     h = v.movedim(0, last)
     for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
@@ -99,6 +101,11 @@ def nerdnorm(
 def _distances(
     x: Tensor, weights: Layers, distance_scale: Scale, origin: Sequence[int] | None, extent: Sequence[int] | None
 ) -> Tensor:
+    if not isinstance(x, Tensor) or x.dim() not in (4, 5):
+        found = f"shape {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
+        raise TypeError(f"x: expected a tensor (B, C, H, W) or (B, C, D, H, W), got {found}")
+    if not isinstance(weights, (list, tuple)) or not weights or not isinstance(weights[0], Tensor):
+        raise TypeError(f"weights: expected a list of tensors, one for each layer, got {type(weights).__name__}")
     dtype = torch.promote_types(weights[0].dtype, torch.float32)
     return boundary_distances(x.shape[2:], distance_scale, origin, extent, dtype=dtype, device=x.device)
 

@@ -1,6 +1,5 @@
 """Where features lie: one window of one image for the whole batch, or one for each of its samples."""
 
-import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -8,6 +7,7 @@ import torch
 from torch import Tensor
 
 from nerd_fast.distances import resolve_window
+from nerd_fast.integers import pixels
 
 Position = Sequence[int]
 Positions = Position | Sequence[Position] | Tensor
@@ -92,12 +92,12 @@ def positions(
         value = value.tolist()
     entries = tuple(value) if isinstance(value, (list, tuple)) else None
     if entries is not None and not any(_is_sequence(entry) for entry in entries) and (entries or samples):
-        return _position(name, entries, dims)
+        return pixels(name, entries, dims)
     if entries is None or not all(_is_sequence(entry) for entry in entries):
         raise TypeError(_expected(name, dims, samples, value))
     if samples is not None and len(entries) != samples:
         raise ValueError(_expected(name, dims, samples, f"{len(entries)} positions"))
-    return [_position(f"{name}[{sample}]", tuple(entry), dims) for sample, entry in enumerate(entries)]
+    return [pixels(f"{name}[{sample}]", entry, dims) for sample, entry in enumerate(entries)]
 
 
 def _is_sequence(entry: Any) -> bool:
@@ -106,15 +106,6 @@ def _is_sequence(entry: Any) -> bool:
 
 def _for_each(places: tuple[int, ...] | list[tuple[int, ...]] | None, samples: int) -> list[Any]:
     return places if isinstance(places, list) else [places] * samples
-
-
-def _position(name: str, numbers: Sequence[Any], dims: int) -> tuple[int, ...]:
-    if len(numbers) != dims:
-        raise ValueError(f"{name}: expected {dims} numbers, one per spatial axis, got {len(numbers)}: {tuple(numbers)}")
-    try:
-        return tuple(number if isinstance(number, int) else operator.index(number) for number in numbers)
-    except TypeError:
-        raise TypeError(f"{name}: expected {dims} whole numbers of pixels, got {tuple(numbers)}") from None
 
 
 def _expected(name: str, dims: int, samples: int | None, found: Any) -> str:

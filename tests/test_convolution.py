@@ -3,6 +3,7 @@
 import copy
 import inspect
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -113,6 +114,18 @@ def test_the_checkpoint_of_another_convolution_is_refused_and_changes_nothing_el
         torch.testing.assert_close(model[0].calibrator.state_dict(), before, rtol=0, atol=0)
 
 
+@both
+@pytest.mark.parametrize("weight", [3, None, np.zeros((3, 4, 1, 1))])
+def test_a_weight_that_is_no_tensor_is_refused_by_name(head_class, weight):
+    model = nn.Sequential(randomise(head_class(4, 3)))
+    before = copy.deepcopy(model.state_dict())
+    expected = rf"no tensor for 0\.weight: expected \(3, 4, 1, 1\).*got {type(weight).__name__}"
+    with pytest.raises(RuntimeError, match=expected) as refused:
+        model.load_state_dict({"0.weight": weight})
+    assert "calibrator" not in str(refused.value)
+    torch.testing.assert_close(model.state_dict(), before, rtol=0, atol=0)
+
+
 def materialised(module, order):
     """`module` without values, then with those that `reset_parameters` of each of its modules gives, in some order."""
     module = module.to("meta")
@@ -160,13 +173,47 @@ def test_dynamic_quantisation_leaves_the_calibrator_alone(head_class):
         (32, TypeError, r"hidden_channels: .*such as \(32, 32\), got 32; for one hidden layer, \(32,\)"),
         (None, TypeError, "hidden_channels: .*got None"),
         ("32", TypeError, "hidden_channels: .*got '32'"),
-        ((32, 1.5), ValueError, "hidden_channels"),
+        (np.int64(32), TypeError, r"hidden_channels: .*for one hidden layer, \(32,\)"),
+        (np.array(32), TypeError, r"hidden_channels: .*for one hidden layer, \(32,\)"),
+        ({32, 16}, TypeError, "hidden_channels: .*got {"),
+        ((32, 1.5), TypeError, r"hidden_channels\[1\]: expected a whole number of at least 1.*, got 1.5"),
+        ((32, True), TypeError, r"hidden_channels\[1\]: .*, got True"),
+        (np.array([32.0]), TypeError, r"hidden_channels\[0\]: .*32.0"),
+        ((32, 0), ValueError, r"hidden_channels\[1\]: .*, got 0"),
+        ((2**70,), ValueError, r"hidden_channels\[0\]: .*below 2\^31"),
+        ((), ValueError, r"hidden_channels: .*, got \(\)"),
     ],
 )
-def test_widths_that_are_no_sequence_are_refused_with_an_example(hidden_channels, error, message):
+def test_what_are_no_widths_is_refused_by_name(hidden_channels, error, message):
     for head_class in HEADS:
         with pytest.raises(error, match=message):
             head_class(4, hidden_channels=hidden_channels)
+
+
+@both
+@pytest.mark.parametrize("widths", [np.array([8, 6]), [np.int32(8), 6], torch.tensor([8, 6]), range(8, 5, -2)])
+def test_widths_come_as_any_sequence_of_whole_numbers(head_class, widths):
+    head = head_class(np.int64(4), np.int64(3), spatial_dims=np.int64(2), hidden_channels=widths)
+    assert (head.in_channels, head.out_channels, head.spatial_dims, head.hidden_channels) == (4, 3, 2, (8, 6))
+    assert {type(width) for width in (head.in_channels, head.out_channels, *head.hidden_channels)} == {int}
+
+
+@both
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"in_channels": 4.0}, "in_channels: expected a whole number.*, got 4.0"),
+        ({"out_channels": True}, "out_channels: .*, got True"),
+        ({"spatial_dims": 2.0}, "spatial_dims: expected 2 or 3, got 2.0"),
+        ({"bias": "no"}, "bias: expected True or False, got 'no'"),
+        ({"dtype": torch.int64}, "dtype: expected one of .*, got torch.int64"),
+        ({"dtype": torch.complex64}, "dtype: expected one of .*, got torch.complex64"),
+        ({"dtype": "float32"}, "dtype: expected one of .*, got 'float32'"),
+    ],
+)
+def test_an_argument_of_the_wrong_type_is_refused_by_name(head_class, options, message):
+    with pytest.raises(TypeError, match=message):
+        head_class(**{"in_channels": 4, **options})
 
 
 @both

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -43,8 +44,15 @@ def test_a_window_sees_the_distances_of_the_whole_image(data):
     assert torch.equal(boundary_distances(spatial, scale, origin, extent), whole[(slice(None), *window)])
 
 
-def test_a_number_multiplies_the_distance_in_pixels():
-    assert torch.equal(boundary_distances((2, 5), scale=0.5), 0.5 * boundary_distances((2, 5), scale=1))
+@pytest.mark.parametrize("scale", [0.5, np.float32(0.5)])
+def test_a_number_multiplies_the_distance_in_pixels(scale):
+    assert torch.equal(boundary_distances((2, 5), scale=scale), 0.5 * boundary_distances((2, 5), scale=1))
+
+
+def test_the_farthest_window_that_is_taken_does_not_overflow():
+    v = boundary_distances((2, 3), 1, origin=(2**62, 0), dtype=torch.float64)
+    assert v[0].tolist() == [[2.0**62] * 3] * 2
+    assert v[2].tolist() == [[1.0] * 3, [0.0] * 3]
 
 
 @pytest.mark.parametrize(
@@ -59,7 +67,17 @@ def test_a_number_multiplies_the_distance_in_pixels():
         ({"spatial": (4, 4), "origin": (-1, 0)}, ValueError, "origin"),
         ({"spatial": (4, 4), "origin": (1,)}, ValueError, "origin"),
         ({"spatial": (4, 4), "extent": (4, 4, 4)}, ValueError, "extent"),
-        ({"spatial": (4, 4), "dtype": torch.int64}, TypeError, "dtype"),
+        ({"spatial": (4, 4), "dtype": torch.int64}, TypeError, "dtype: expected one of .*float32.*, got torch.int64"),
+        ({"spatial": (4, 4), "dtype": "float32"}, TypeError, "dtype: expected one of .*, got 'float32'"),
+        ({"spatial": 3}, TypeError, "spatial: expected 2 or 3 whole numbers.*, got 3"),
+        ({"spatial": "ab"}, TypeError, "spatial: .*, got 'ab'"),
+        ({"spatial": (3.0, 4)}, TypeError, r"spatial: .*, got \(3.0, 4\)"),
+        ({"spatial": (2**70, 4)}, ValueError, "spatial: .*at most 2\\^62 pixels"),
+        ({"spatial": (4, 4), "origin": 3}, TypeError, "origin: expected 2 whole numbers, one per spatial axis, got 3"),
+        ({"spatial": (4, 4), "origin": (2**70, 0)}, ValueError, "origin: .*at most 2\\^62 pixels, got"),
+        ({"spatial": (4, 4), "origin": (True, 0)}, TypeError, r"origin: .*, got \(True, 0\)"),
+        ({"spatial": (4, 4), "extent": (9.0, 9)}, TypeError, r"extent: .*, got \(9.0, 9\)"),
+        ({"spatial": (4, 4), "scale": 2**2000}, ValueError, "distance_scale: expected a finite number"),
     ],
 )
 def test_what_does_not_fit_is_refused_by_name(arguments, error, message):

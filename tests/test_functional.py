@@ -273,7 +273,7 @@ def call_nerdm(**changes):
         ({"precision": "fp32"}, ValueError, "precision: .*ieee.*fp32"),
         ({"distance_scale": -1}, ValueError, "distance_scale"),
         ({"origin": (1, 1), "extent": (4, 5)}, ValueError, "origin: .*outside"),
-        ({"origin": (0, 0, 0)}, ValueError, "origin: expected 2 numbers"),
+        ({"origin": (0, 0, 0)}, ValueError, "origin: expected 2 whole numbers"),
     ],
 )
 def test_arguments_that_do_not_fit_are_refused_by_name(changes, error, message):

@@ -116,9 +116,28 @@ def test_a_1x1_convolution_with_any_word_for_no_padding_is_taken(padding):
     nerd_fast.NeRDm.from_conv(nn.Conv2d(4, 2, 1, padding=padding))
 
 
-def test_conversion_refuses_options_that_the_convolution_decides():
-    with pytest.raises(TypeError, match="bias"):
-        nerd_fast.NeRDm.from_conv(nn.Conv2d(4, 2, 1), bias=False)
+@pytest.mark.parametrize("name", ["in_channels", "out_channels", "bias", "spatial_dims"])
+def test_conversion_refuses_options_that_the_convolution_decides(name):
+    conv, message = nn.Conv2d(4, 2, 1), f"{name}: it is taken from the convolution"
+    with pytest.raises(TypeError, match=f"^{message}"):
+        nerd_fast.NeRDm.from_conv(conv, **{name: 2})
+    with pytest.raises(TypeError, match=f"cannot replace '0': {message}"):
+        nerd_fast.replace_head(nn.Sequential(conv), nerd_fast.NeRDm, path="0", **{name: 2})
+
+
+@pytest.mark.parametrize("look", ["calibration", "position_map"])
+@pytest.mark.parametrize(
+    ("size", "error", "message"),
+    [
+        (5, TypeError, "size: expected 2 whole numbers, one per spatial axis, got 5"),
+        ((5, 6.0), TypeError, r"size: .*got \(5, 6.0\)"),
+        ((5, 6, 7), ValueError, r"size: expected 2 whole numbers.*got 3: \(5, 6, 7\)"),
+        ((5, 0), ValueError, "size: expected sizes of at least 1"),
+    ],
+)
+def test_a_map_of_what_is_no_size_is_refused(look, size, error, message):
+    with pytest.raises(error, match=message):
+        getattr(nerd_fast.NeRDm(4), look)(size)
 
 
 @both
@@ -228,7 +247,6 @@ def test_autocast_leaves_the_calibrator_in_float32(head_class):
     [
         ((0,), {}, "in_channels"),
         ((4, 0), {}, "out_channels"),
-        ((4, 2.0), {}, "out_channels"),
         ((4,), {"spatial_dims": 1}, "spatial_dims"),
         ((4,), {"hidden_channels": ()}, "hidden_channels"),
         ((4,), {"hidden_channels": (32, 0)}, "hidden_channels"),

@@ -248,8 +248,7 @@ def test_an_exported_norm_takes_every_batch_and_image_size(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "options", "message"),
     [
-        ((0,), {}, "channels: expected an integer"),
-        ((True,), {}, "channels: expected an integer"),
+        ((0,), {}, "channels: expected a whole number"),
         ((4,), {"spatial_dims": 1}, "spatial_dims"),
         ((4,), {"hidden_channels": ()}, "hidden_channels"),
         ((4,), {"activation": "gelu"}, "activation"),
@@ -261,6 +260,12 @@ def test_an_exported_norm_takes_every_batch_and_image_size(tmp_path):
 def test_the_constructor_refuses_what_no_norm_can_be(arguments, options, message):
     with pytest.raises(ValueError, match=message):
         NeRDNorm(*arguments, **options)
+
+
+@pytest.mark.parametrize("channels", [True, 4.0, "4", [4]])
+def test_a_number_of_channels_that_is_no_whole_number_is_refused(channels):
+    with pytest.raises(TypeError, match=r"channels: expected a whole number of at least 1.*, got"):
+        NeRDNorm(channels)
 
 
 @pytest.mark.parametrize(

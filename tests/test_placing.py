@@ -164,7 +164,7 @@ def test_a_compiled_network_does_not_miss_its_window(wrap):
         ((8, 4), (32, 30), ValueError, "low cannot hold.*expected extent to be a multiple of 4, got 30"),
         ([(8, 4), (8, 3)], (32, 32), ValueError, "low cannot hold.*expected origin to be a multiple of 4, got 3"),
         ((24, 0), (32, 32), ValueError, r"origin: the window \[24, 40\)"),
-        ((8, 8, 8), (32, 32), ValueError, "origin: expected 2 numbers"),
+        ((8, 8, 8), (32, 32), ValueError, "origin: expected 2 whole numbers"),
         ([(0, 0)] * 3, (32, 32), ValueError, "origin: expected one position.*each of the 2 samples.*3 positions"),
         (None, (32, 32), TypeError, "origin: expected a position, got None"),
         ((0, 0), None, TypeError, "extent: expected a position, got None"),

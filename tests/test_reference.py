@@ -2,6 +2,7 @@
 
 import itertools
 
+import pytest
 import torch
 from torch.nn.functional import linear
 
@@ -59,3 +60,21 @@ def test_half_precision_features_give_logits_of_their_dtype_near_float64():
     assert s.dtype == torch.bfloat16
     expected = reference.nerdc(x.double(), weights, biases, out_channels=1)
     assert (s.double() - expected).abs().max() < 0.05 * expected.abs().max()
+
+
+@pytest.mark.parametrize(
+    ("changed", "error", "message"),
+    [
+        ({"x": 3}, TypeError, r"x: expected a tensor \(B, C, H, W\) or .*, got int"),
+        ({"x": torch.zeros(4, 5)}, TypeError, r"x: .*got shape \(4, 5\)"),
+        ({"weights": 3}, TypeError, "weights: expected a list of tensors, one for each layer, got int"),
+        ({"weights": []}, TypeError, "weights: expected a list"),
+        ({"activation": "gelu"}, ValueError, "activation: expected one of .*'tanh'.*, got 'gelu'"),
+        ({"origin": 3}, TypeError, "origin: expected 2 whole numbers, one per spatial axis, got 3"),
+    ],
+)
+def test_what_the_equations_cannot_take_is_refused_by_name(changed, error, message):
+    weights, biases = calibrator(4, 4)
+    arguments = {"x": torch.zeros(1, 4, 5, 5), "weights": weights, "biases": biases, "out_channels": 1}
+    with pytest.raises(error, match=message):
+        reference.nerdc(**{**arguments, **changed})

@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from nerd_fast.convolution import check_set_by_conv
 from nerd_fast.norm import NeRDNorm
 
 
@@ -37,11 +38,10 @@ class NormedConv(nn.Module):
         own = f"{prefix}norm."
         if f"{prefix}weight" in state_dict and not any(key.startswith(own) for key in state_dict):
             weight = state_dict[f"{prefix}weight"]
-            start = self._identity(weight)
-            if local_metadata.get(
-                "assign_to_params_buffers"
-            ):  # its values will be the parameters: of the weight's dtype
-                start = start.to(weight)
+            # of a weight that is no tensor PyTorch says so itself, and nothing is missing beside it
+            start = self._identity(weight) if isinstance(weight, Tensor) else self.norm
+            if isinstance(weight, Tensor) and local_metadata.get("assign_to_params_buffers"):
+                start = start.to(weight)  # its values will be the parameters: of the weight's dtype
             # PyTorch hands in a copy of the user's dictionary, and fills the norm from it afterwards
             state_dict.update({f"{own}{name}": parameter for name, parameter in start.state_dict().items()})
         super()._load_from_state_dict(state_dict, prefix, local_metadata, *arguments)
@@ -83,9 +83,7 @@ NORMED: dict[type[nn.Module], type[NormedConv]] = {
 
 def norm_for(conv: Any, norm_class: type[NeRDNorm], **options: Any) -> NeRDNorm:
     """A fresh norm of what `conv` reads, of its device, dtype and mode; `options` are the norm's other arguments."""
-    for name in ("channels", "spatial_dims"):
-        if name in options:
-            raise TypeError(f"{name}: it is taken from the convolution; do not pass it")
+    check_set_by_conv(options, ("channels", "spatial_dims"))
     factory = {"device": conv.weight.device, "dtype": conv.weight.dtype, **options}
     norm = norm_class(conv.in_channels, spatial_dims=conv.weight.dim() - 2, **factory)
     return norm.train(conv.training)

@@ -152,6 +152,14 @@ def test_a_checkpoint_from_before_the_swap_loads_into_a_network_on_the_meta_devi
     assert {p.dtype for p in model[3].norm.parameters()} == {torch.float64}
 
 
+@pytest.mark.parametrize("assign", [False, True])
+def test_a_checkpoint_whose_weight_is_no_tensor_is_refused_by_name(assign):
+    _, normed, _ = with_norm("3x3")
+    with pytest.raises(RuntimeError, match=r'"weight", expected torch.Tensor .*<class .int.>') as refused:
+        normed.load_state_dict({**nn.Conv2d(4, 2, 3).state_dict(), "weight": 3}, assign=assign)
+    assert "norm" not in str(refused.value)
+
+
 def test_a_checkpoint_that_has_part_of_a_norm_is_refused():
     _, normed, _ = with_norm("3x3")
     state = normed.state_dict()
