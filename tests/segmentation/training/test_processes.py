@@ -24,12 +24,12 @@ TORCHRUN_ON_TWO_NODES = (
 )
 
 
-def start(launcher, number, port, data, out):
+def start(launcher, number, port, data, out, epochs=1):
     """The process of this number, with the variables that the launcher sets."""
     shared, ranks, options = launcher
     variables = dict(word.split("=") for word in shared) | {name: str(number) for name in ranks}
     meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    words = map(str, arguments(data, out, batch_size=2, epochs=1, **options))
+    words = map(str, arguments(data, out, batch_size=2, epochs=epochs, **options))
     return subprocess.Popen(
         [sys.executable, "-m", "nerd_fast", *words],
         env={**os.environ, **meeting, **variables},
@@ -39,11 +39,15 @@ def start(launcher, number, port, data, out):
     )
 
 
-def ends(launcher, data, out):
-    """(exit code, standard output, standard error) of both processes; `data` names a folder for each."""
+def free_port():
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+        return free.getsockname()[1]
+
+
+def ends(launcher, data, out):
+    """(exit code, standard output, standard error) of both processes; `data` names a folder for each."""
+    port = free_port()
     processes = [start(launcher, number, port, folder, out) for number, folder in enumerate(data)]
     try:
         said = [process.communicate(timeout=300) for process in processes]
@@ -69,6 +73,24 @@ def test_a_process_that_cannot_read_its_data_does_not_leave_the_other_waiting(da
     assert (first[0], second[0]) == (2, 3)
     assert "another process of this run failed" in first[2]
     assert "nowhere: no such folder" in second[2]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("killed", [0, 1])
+def test_a_process_killed_in_mid_training_ends_the_other_which_says_so(killed, data, tmp_path):
+    port = free_port()
+    processes = [start(SRUN, number, port, data, tmp_path / "run", epochs=10_000) for number in (0, 1)]
+    try:
+        assert any("epoch   " in line for line in processes[0].stdout)  # comes when the first epoch has ended
+        processes[killed].kill()
+        _, said = processes[1 - killed].communicate(timeout=300)
+    finally:
+        for process in processes:
+            process.kill()
+            process.communicate()
+    assert processes[1 - killed].returncode == 2, said
+    assert "another process of this run has ended" in said
+    assert "Traceback" not in said
 
 
 def alone(**options):
