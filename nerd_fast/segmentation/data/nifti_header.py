@@ -1,6 +1,7 @@
 """Headers of NIfTI-1 and NIfTI-2 in a single file, compressed or not."""
 
 import gzip
+import logging
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,7 +38,7 @@ def describe_nifti(path: Path, file: BinaryIO, *, compressed: bool) -> Descripti
             expected="a header of 348 or 540 bytes",
             remedy="export or download the file again",
         )
-    header = kind(block[: kind.template_dtype.itemsize])
+    header = kind(block[: kind.template_dtype.itemsize], check=False)
     magic = header["magic"].tobytes()[:2]
     if magic != b"n+":
         raise data_error(
@@ -54,6 +55,7 @@ def describe_nifti(path: Path, file: BinaryIO, *, compressed: bool) -> Descripti
             expected=f"{least} or more",
             remedy="the header is damaged: export or download the file again",
         )
+    mended = _mend(path, header)
     slope, inter = float(header["scl_slope"]), float(header["scl_inter"])
     if slope == 0 or not math.isfinite(slope):  # 0 by the standard; the others as the programs that write them read
         slope, inter = 1.0, 0.0
@@ -72,8 +74,32 @@ def describe_nifti(path: Path, file: BinaryIO, *, compressed: bool) -> Descripti
         base=0,
         offset=offset,
         compressed=compressed,
-        doubts=tuple(_doubts(path, header, stored_shape, affine, unit)),
+        doubts=(*mended, *_doubts(path, header, stored_shape, affine, unit)),
     )
+
+
+def _mend(path: Path, header: nib.Nifti1Header) -> list[Fault]:
+    """What of the header is against the standard and was set right in place. Raises HeaderDataError for what cannot be.
+
+    nibabel would print each of them, and once more for each time that the file is read.
+    """
+    said = _Messages()
+    logger = logging.Logger("header", logging.WARNING)  # of no family: nothing else hears it
+    logger.addHandler(said)
+    header.check_fix(logger)
+    return [
+        Fault(str(path), message, "a header that keeps to the NIfTI standard", "correct the header")
+        for message in said.messages
+    ]
+
+
+class _Messages(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__()
+        self.messages: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.messages.append(record.getMessage())
 
 
 def _doubts(path, header, shape, affine, unit) -> Iterator[Fault]:
