@@ -77,9 +77,35 @@ def find_cases(
             f"one of the layouts {', '.join(LAYOUTS)}",
             remedy="check the folder and the names of the channels",
         )
-    twice = [name for name, count in Counter(dataset.names).items() if count > 1]
-    if twice:
-        raise data_error(
-            root, found=f"cases of the same name: {', '.join(twice)}", expected="one of each", remedy="rename one"
-        )
+    _check_once(dataset)
     return dataset
+
+
+def _check_once(dataset: DataSet) -> None:
+    """Raises DataError where a name or an image stands for two: cases, channels, a channel and the label."""
+    for what, names, remedy in (
+        ("cases", dataset.names, "rename one"),
+        ("channels", dataset.channels, "name each of them once"),
+    ):
+        twice = [name for name, count in Counter(names).items() if count > 1]
+        if twice:
+            raise data_error(
+                dataset.root,
+                found=f"{what} of the same name: {', '.join(twice)}",
+                expected="one of each",
+                remedy=remedy,
+            )
+    for case in dataset.cases:
+        roles: dict[tuple[Path, int | None], list[str]] = {}
+        for role, path in case.channels.items():
+            roles.setdefault((path, case.component.get(role)), []).append(role)
+        if case.label is not None:
+            roles.setdefault((case.label, None), []).append("the label")
+        for (path, _), taken in roles.items():
+            if len(taken) > 1:
+                raise data_error(
+                    path,
+                    found=f"one image for {' and for '.join(taken)} of {case.name}",
+                    expected="an image of its own for each channel and for the label",
+                    remedy="correct the names of channels and label",
+                )

@@ -36,6 +36,8 @@ def test_other_filters_are_refused(filters):
         ("axis", -1),
         ("percentiles", [99.0, 1.0]),
         ("percentiles", [0.0, 101.0]),
+        ("channels", []),
+        ("channels", ["FLAIR", "T1", "FLAIR"]),
         ("label_values", [1]),
         ("label_values", [0, 0]),
         ("label_values", [0, 256]),
@@ -54,6 +56,11 @@ def test_other_filters_are_refused(filters):
 def test_an_impossible_option_is_named(name, value):
     with pytest.raises(UsageError, match=f"--{name.replace('_', '-')}: expected"):
         TrainConfig(**{name: value})
+
+
+def test_the_label_is_no_channel():
+    with pytest.raises(UsageError, match="--label: expected another image than the channels, FLAIR, lesion; found"):
+        TrainConfig(channels=["FLAIR", "lesion"], label="lesion")
 
 
 def test_precisions_of_earlier_checkpoints_have_the_names_of_today():

@@ -3,7 +3,7 @@
 import json
 import shutil
 
-from tests.segmentation.runs_for_tests import arguments, command
+from tests.segmentation.runs_for_tests import arguments, command, refused
 
 
 def neither(copy, tmp_path, *words, says):
@@ -50,3 +50,8 @@ def test_a_value_that_is_not_declared_names_the_option(copy):
     code, printed, _ = command("verify", "--data", copy, label, "0", "2")
     assert code == 3
     assert f"declare its values with {label}" in printed
+
+
+def test_a_channel_named_twice_is_refused_by_both_commands(data, tmp_path):
+    for words in (("verify", "--data", data), arguments(data, tmp_path / "run")):
+        refused(2, *words, "--channels", "FLAIR", "FLAIR", says=["--channels: expected", "found FLAIR, FLAIR"])

@@ -347,6 +347,23 @@ def test_two_files_for_one_channel_are_refused(tmp_path):
         find_cases(tmp_path)
 
 
+def test_one_name_for_two_channels_is_refused(tmp_path):
+    nnunet_fake(tmp_path)
+    about = json.loads((tmp_path / "dataset.json").read_text())
+    (tmp_path / "dataset.json").write_text(json.dumps({**about, "channel_names": {"0": "MR", "1": "MR"}}))
+    with pytest.raises(DataError, match="channels of the same name: MR; expected one of each"):
+        find_cases(tmp_path)
+
+
+def test_one_image_for_two_channels_or_for_channel_and_label_is_refused(tmp_path):
+    write_case(tmp_path / "a")
+    with pytest.raises(DataError, match=r"lesion.nii.gz: one image for lesion and for the label of a"):
+        find_cases(tmp_path, channels=["FLAIR", "lesion"], label="lesion")
+    (tmp_path / "manifest.csv").write_text("case,FLAIR,T1,label\na,a/T1.nii.gz,a/T1.nii.gz,a/lesion.nii.gz\n")
+    with pytest.raises(DataError, match=r"T1.nii.gz: one image for FLAIR and for T1 of a"):
+        find_cases(tmp_path)
+
+
 def test_links_are_followed_but_not_in_circles(tmp_path):
     write_case(tmp_path / "elsewhere" / "a")
     (tmp_path / "data").mkdir()
