@@ -73,6 +73,13 @@ def check_not_dangling(paths: Iterable[str | os.PathLike]) -> None:
             )
 
 
+def what_is_missing(path: str | os.PathLike) -> str:
+    """Why nothing is at `path`: the first link on the way to it that leads nowhere, in a sentence's end, or nothing."""
+    path = Path(path)
+    broken = [each for each in (path, *path.parents) if each.is_symlink() and not each.exists()]
+    return f" ({broken[-1]} is {absent(broken[-1])})" if broken else ""
+
+
 def check_outputs(paths: Iterable[str | os.PathLike], is_ours: Callable[[Path], bool], what: str) -> None:
     """Raise UsageError unless each path is free or holds a file that is ours, for a command to call before it works.
 

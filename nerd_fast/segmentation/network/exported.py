@@ -23,7 +23,7 @@ from torch import nn
 import nerd_fast
 from nerd_fast.segmentation.base.config import NOT_PART_OF_A_RUN, TrainConfig
 from nerd_fast.segmentation.base.errors import CheckpointError, UsageError
-from nerd_fast.segmentation.base.files import check_outputs, is_json_with, whole_file
+from nerd_fast.segmentation.base.files import check_outputs, is_json_with, what_is_missing, whole_file
 from nerd_fast.segmentation.network.network import build_network
 from nerd_fast.segmentation.runs.checkpoints import load_weights, read_checkpoint
 from nerd_fast.segmentation.runs.loading import RunData
@@ -132,7 +132,7 @@ def load_network(path: str | Path) -> tuple[nn.Module, TrainConfig, RunData]:
             weights = {f"network.{name}": file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 the file is no dict
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(
-            f"{path}: cannot be read as an exported network ({error}). Export the run again"
+            f"{path}: cannot be read as an exported network ({error}){what_is_missing(path)}. Export the run again"
         ) from error
     if (content.get("format"), content.get("format_version")) != (FORMAT, FORMAT_VERSION):
         found = f"{content.get('format')} {content.get('format_version')}"

@@ -10,7 +10,7 @@ import numpy as np
 from nerd_fast import __version__
 from nerd_fast.segmentation.base.config import MODELS, TrainConfig
 from nerd_fast.segmentation.base.errors import UsageError
-from nerd_fast.segmentation.base.files import begins_with, check_outputs, whole_file
+from nerd_fast.segmentation.base.files import begins_with, check_outputs, what_is_missing, whole_file
 from nerd_fast.segmentation.network.compared import cases_of_run, load_networks, names_of_runs
 from nerd_fast.segmentation.pictures.diagnosis import calibration_maps
 from nerd_fast.segmentation.pictures.examples import draw_example, worst_slices
@@ -93,7 +93,7 @@ def _results(folder, options):
     path = Path(folder) / f"metrics_{options.subset}.json"
     if not path.exists():
         raise UsageError(
-            f"{path}: no such file, the run is not there or has not been evaluated. "
+            f"{path}: no such file{what_is_missing(path)}, the run is not there or has not been evaluated. "
             f"Run: nerd-fast evaluate --run {folder} --data DIR --subset {options.subset}"
         )
     return read_results(path)

@@ -14,7 +14,7 @@ import torch
 from pytorch_lightning.plugins.io import CheckpointIO
 
 from nerd_fast.segmentation.base.errors import CheckpointError, NonFiniteError
-from nerd_fast.segmentation.base.files import whole_file
+from nerd_fast.segmentation.base.files import what_is_missing, whole_file
 
 FORMAT = "nerd-fast run"
 FORMAT_VERSION = 1
@@ -94,7 +94,9 @@ def load_weights(network, checkpoint, path):
 
 def _check_archive(path):
     if not path.is_file():
-        raise CheckpointError(f"{path}: no such checkpoint. Name the folder of a run that `nerd-fast train` wrote")
+        raise CheckpointError(
+            f"{path}: no such checkpoint{what_is_missing(path)}. Name the folder of a run that `nerd-fast train` wrote"
+        )
     try:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()  # torch.load itself does not look at the check sums

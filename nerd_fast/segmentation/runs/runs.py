@@ -18,7 +18,7 @@ import nerd_fast
 from nerd_fast.doctor import PACKAGES, version_of
 from nerd_fast.segmentation.base.config import TrainConfig
 from nerd_fast.segmentation.base.errors import CheckpointError, UsageError
-from nerd_fast.segmentation.base.files import check_folder, whole_file
+from nerd_fast.segmentation.base.files import check_folder, what_is_missing, whole_file
 
 LAST, BEST, CONFIG, METRICS, LOCK = "last.ckpt", "best.ckpt", "config.yaml", "metrics.csv", ".lock"
 
@@ -169,7 +169,9 @@ def read_config(folder):
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise UsageError(f"{path}: no such file, so there is no run to resume. Leave out --resume") from None
+        raise UsageError(
+            f"{path}: no such file{what_is_missing(path)}, so there is no run to resume. Leave out --resume"
+        ) from None
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise UsageError(f"{path}: cannot be read ({error})") from error
     return _known(content, path)

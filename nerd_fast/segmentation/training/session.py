@@ -63,18 +63,24 @@ def _prepare(config, checkpoint, trainer):
     slices = sum(len(case.images[:: config.every]) for case in train_cases)
     check_normalised(config, data.size, last_batch(slices, config.batch_size, trainer.world_size))
     if trainer.is_global_zero:
-        _say_what_is_trained(config, data, network, train_cases, val_cases)
+        if before and _finished_epochs(before) >= config.epochs:
+            print(
+                f"{checkpoint}: finished, {config.epochs} of {config.epochs} epochs are done and nothing is left to "
+                "train. For more of them, resume with a larger --epochs and --override"
+            )
+        else:
+            _say_what_is_trained(config, data, network, train_cases, val_cases)
     identity = {"config": asdict(config), "data": asdict(data), "environment": environment(config.accelerator)}
     return Segmenter(network, config, data.classes, identity), Slices(train_cases, val_cases, config)
 
 
 def _check_resume(config, data, network, checkpoint, path):
-    done = checkpoint.get("position", {}).get("epoch", 0)
+    done = _finished_epochs(checkpoint)
     if config.epochs < done:
         raise UsageError(f"--epochs: found {config.epochs}, expected {done} or more, for {path} has done so many")
     before, now = checkpoint.get("environment", {}), environment(config.accelerator)
     changed = [f"{name} {before[name]} -> {now[name]}" for name in now if before.get(name, now[name]) != now[name]]
-    if changed:
+    if changed and done < config.epochs:
         print(f"{path}: goes on, but perhaps not bit for bit, with {', '.join(changed)}", file=sys.stderr)
     for what, error, lines in (
         ("options", UsageError, config.differences(config_of(checkpoint, path))),
@@ -84,6 +90,10 @@ def _check_resume(config, data, network, checkpoint, path):
             found = "\n  ".join(lines)
             raise error(f"{path}: the {what} have changed since:\n  {found}\nRestore them, or resume with --override")
     load_weights(network, checkpoint, path)
+
+
+def _finished_epochs(checkpoint):
+    return checkpoint.get("position", {}).get("epoch", 0)
 
 
 def _say_what_is_trained(config, data, network, train_cases, val_cases):

@@ -10,6 +10,7 @@ from nerd_fast.segmentation.base.files import (
     check_not_inputs,
     check_outputs,
     is_json_with,
+    what_is_missing,
     whole_file,
 )
 
@@ -123,3 +124,13 @@ def test_an_output_that_is_an_input_by_another_name_is_found(tmp_path):
     for name in ("scan.nii.gz", "hard.nii.gz", "soft.nii.gz", "folder/scan.nii.gz", "folder/folder/hard.nii.gz"):
         with pytest.raises(UsageError, match=f"{name}: is the same file as the input {scan}"):
             check_not_inputs([copy, tmp_path / name], [scan])
+
+
+def test_a_link_that_leads_nowhere_is_named_wherever_it_is_on_the_way(tmp_path):
+    link = tmp_path / "run"
+    assert what_is_missing(link / "last.ckpt") == ""
+    link.symlink_to("moved")
+    for path in (link, link / "last.ckpt", link / "deeper" / "last.ckpt"):
+        assert what_is_missing(path) == f" ({link} is a link to moved, where nothing is)"
+    (tmp_path / "moved").mkdir()
+    assert what_is_missing(link / "last.ckpt") == ""

@@ -57,6 +57,17 @@ def test_label_outside_of_the_crop_counts_as_missed_unless_told_otherwise(data, 
     assert scores["--score-in-crop"]["dice"] > scores["--no-score-in-crop"]["dice"]
 
 
+@pytest.mark.parametrize(
+    "words", [("predict", "--input"), ("evaluate", "--data"), ("diagnose", "--data"), ("export",), ("report",)]
+)
+def test_a_run_behind_a_link_that_leads_nowhere_is_told_from_one_that_is_absent(tmp_path, words):
+    (tmp_path / "run").symlink_to("moved")
+    data = [tmp_path] if len(words) > 1 else []
+    code, _, message = command(*words, *data, "--run", tmp_path / "run", "--out", tmp_path / "out")
+    assert code in (2, 4)
+    assert f"({tmp_path / 'run'} is a link to moved, where nothing is)" in message
+
+
 def test_an_unknown_layout_is_a_usage_error(data, tmp_path):
     refused(2, *arguments(data, tmp_path / "run", layout="folders"), leaves=tmp_path, says=["--layout"])
 
@@ -132,7 +143,7 @@ def test_resume_with_other_options_goes_on_when_told_to(copied_run):
 
 def test_resume_on_another_machine_says_that_bits_may_differ(copied_run, monkeypatch):
     monkeypatch.setattr("nerd_fast.segmentation.training.session.environment", lambda _: {"torch": "9.9", "new": 1})
-    code, _, message = command("train", "--out", copied_run, "--resume")
+    code, _, message = command("train", "--out", copied_run, "--resume", "--epochs", "2", "--override")
     assert code == 0
     assert f"with torch {torch.__version__} -> 9.9\n" in message
 

@@ -186,10 +186,14 @@ def test_signals_act_as_before_once_training_is_over(finished):
     assert signal.getsignal(signal.SIGINT) is SIGINT_BEFORE
 
 
-def test_a_finished_run_can_be_resumed_and_stays_as_it_is(data, finished):
+def test_a_finished_run_can_be_resumed_says_so_and_stays_as_it_is(data, finished, capsys):
     before = weights_of(finished / "last.ckpt")
-    train(tiny_config(data, finished, head="nerdm", flip=True, dropout=0.1, epochs=3, resume=True))
+    run = train(tiny_config(data, finished, head="nerdm", flip=True, dropout=0.1, epochs=3, resume=True))
+    assert [row["epoch"] for row in run.log] == [1, 2, 3]
     assert weights_of(finished / "last.ckpt") == before
+    said = capsys.readouterr().out
+    assert f"{finished / 'last.ckpt'}: finished, 3 of 3 epochs are done" in said
+    assert "training cases" not in said
 
 
 @pytest.mark.parametrize(
