@@ -55,31 +55,26 @@ def compile_network(network, size):
     network.compile()
 
 
-def check_normalised(config, size, slices):
+def check_normalised(config, size, slices=None):
     """Raise UsageError where the deepest level has one number to normalise: it would be 0 whatever the image.
 
-    `slices` is the size of the smallest batch; the normalisation over a batch takes all of it.
+    `slices` is the size of the smallest batch in training, which the normalisation over a batch takes all of. Without
+    it `size` is that of the windows of a trained network, whose statistics over batches are kept from training.
     """
     height, width = (length // 16 for length in size)
-    shared = {"batch": slices, "instance": 1, "group": slices * config.filters[-1] // min(8, config.filters[0])}
-    if height * width * shared[config.normalisation] == 1:
-        of = "one slice" if config.normalisation == "instance" else "a last batch of one slice"
-        raise UsageError(
-            f"--size: found {size[0]} {size[1]} with --normalisation {config.normalisation} and {of}, which leaves one "
-            "number to normalise at the deepest level; expected 32 or more. Choose a larger --size, another "
-            "--batch-size, or --normalisation group"
-        )
-
-
-def check_window(config, window):
-    """Raise UsageError for windows that leave one number to normalise, but by statistics kept from training."""
-    height, width = (length // 16 for length in window)
-    together = {"batch": 2, "instance": 1, "group": config.filters[-1] // min(8, config.filters[0])}
-    if height * width * together[config.normalisation] == 1:
-        raise UsageError(
-            f"--window: found {window[0]} {window[1]} for a network with {config.normalisation} normalisation, which "
-            "leaves one number to normalise at the deepest level; expected 32 or more. Choose a larger --window"
-        )
+    per_group = config.filters[-1] // min(8, config.filters[0])
+    together = {"batch": slices or 2, "instance": 1, "group": (slices or 1) * per_group}
+    if height * width * together[config.normalisation] > 1:
+        return
+    if slices is None:
+        option, of, others = "--window", "", ""
+    else:
+        option, others = "--size", ", another --batch-size, or --normalisation group"
+        of = " and one slice" if config.normalisation == "instance" else " and a last batch of one slice"
+    raise UsageError(
+        f"{option}: found {size[0]} {size[1]} with --normalisation {config.normalisation}{of}, which leaves one number "
+        f"to normalise at the deepest level; expected 32 or more. Choose a larger {option}{others}"
+    )
 
 
 def outputs(classes):

@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 
 from nerd_fast.segmentation.base.errors import UsageError
-from nerd_fast.segmentation.network.network import build_network, check_window
+from nerd_fast.segmentation.network.network import build_network, check_normalised
 from nerd_fast.segmentation.runs.checkpoints import load_weights, read_checkpoint
 from nerd_fast.segmentation.runs.loading import RunData
 from nerd_fast.segmentation.runs.runs import config_of
@@ -17,7 +17,7 @@ def load_run(options):
     checkpoint = read_checkpoint(path)
     config, data = config_of(checkpoint, path), RunData.of_checkpoint(checkpoint, path)
     if getattr(options, "window", None) is not None:
-        check_window(config, options.window)
+        check_normalised(config, options.window)
     network = build_network(config, len(data.channels), data.classes)
     load_weights(network, checkpoint, path)
     return network.to(device_of(options.accelerator), memory_format=torch.channels_last).eval(), config, data, path

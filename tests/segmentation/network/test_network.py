@@ -7,7 +7,7 @@ from nerd_fast import NeRDc, NeRDm
 from nerd_fast.segmentation.base.config import TrainConfig
 from nerd_fast.segmentation.base.errors import UsageError
 from nerd_fast.segmentation.network.controls import BlindNeRDm
-from nerd_fast.segmentation.network.network import build_network, check_normalised, check_window, compile_network
+from nerd_fast.segmentation.network.network import build_network, check_normalised, compile_network
 
 
 def network(head, classes=1, **options):
@@ -82,7 +82,7 @@ def test_compiling_for_sizes_that_need_padding_is_refused():
 
 def test_windows_that_leave_one_number_to_normalise_are_refused_before_the_network_sees_them():
     config = TrainConfig(filters=[4, 4, 4, 4, 8], normalisation="instance")
-    with pytest.raises(UsageError, match="--window: found 16 16 for a network with instance normalisation"):
-        check_window(config, (16, 16))
-    check_window(config, (32, 16))
-    check_window(TrainConfig(filters=[4, 4, 4, 4, 8]), (16, 16))  # statistics kept from training
+    with pytest.raises(UsageError, match="--window: found 16 16 with --normalisation instance, which"):
+        check_normalised(config, (16, 16))
+    check_normalised(config, (32, 16))
+    check_normalised(TrainConfig(filters=[4, 4, 4, 4, 8]), (16, 16))  # statistics kept from training
