@@ -1,7 +1,6 @@
 """Layouts with a file that lists the cases or names the channels: manifest, nnU-Net raw, MSD."""
 
 import csv
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 from nerd_fast.segmentation.base.faults import data_error, reason_of
 from nerd_fast.segmentation.data.cases import Case, DataSet, absent, images_in, safe_name
 from nerd_fast.segmentation.data.headers import stem
+from nerd_fast.segmentation.data.json_file import read_json
 
 _COLUMNS = ("case", "site", "patient", "part", "split", "label")
 
@@ -143,7 +143,7 @@ def _entries(root: Path, entries: Any) -> list[tuple[Path, Path | None]]:
 def _described(root: Path) -> tuple[list[str], tuple[int, ...], tuple[int, ...], Mapping[str, Any]]:
     """Channel names in the order of their numbers, label values, ignored values, and all of `dataset.json`."""
     path = root / "dataset.json"
-    about = _read_json(path, Mapping)
+    about = _json_of(path, Mapping)
     try:
         numbered = about["channel_names"] if "channel_names" in about else about["modality"]
         names = [str(numbered[number]) for number in sorted(numbered, key=int)]
@@ -201,7 +201,7 @@ def _csv_rows(path: Path) -> list[dict]:
 
 
 def _json_rows(path: Path) -> list:
-    content = _read_json(path, (list, Mapping))
+    content = _json_of(path, (list, Mapping))
     rows = content.get("cases") if isinstance(content, Mapping) else content
     if not isinstance(rows, list):
         raise data_error(
@@ -210,13 +210,8 @@ def _json_rows(path: Path) -> list:
     return rows
 
 
-def _read_json(path: Path, kind: type | tuple[type, ...]) -> Any:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise data_error(
-            path, found=reason_of(error), expected="a JSON file", remedy="check the path, or correct it"
-        ) from error
+def _json_of(path: Path, kind: type | tuple[type, ...]) -> Any:
+    content = read_json(path)
     if not isinstance(content, kind):
         raise data_error(
             path, found=f"a JSON {type(content).__name__}", expected="an object or a list", remedy="correct the file"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from nerd_fast.segmentation.base.faults import data_error, reason_of
 from nerd_fast.segmentation.data.cases import Case, DataSet
+from nerd_fast.segmentation.data.json_file import read_json
 
 PARTS = ("train", "val", "test")
 
@@ -36,12 +36,7 @@ def load_split(path: str | os.PathLike, cases: Sequence[Case]) -> dict[str, list
         DataError: not such a file; a case that is absent, listed twice or in two parts; a patient in two parts.
     """
     path = Path(path)
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise data_error(
-            path, found=reason_of(error), expected="a JSON file", remedy="check the path, or correct it"
-        ) from error
+    content = read_json(path)
     if isinstance(content, list) and content and isinstance(content[0], dict):
         content = {**content[0], "test": [case.name for case in cases if case.part == "test"]}
     return check_split(content, cases, path)
