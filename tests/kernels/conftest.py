@@ -3,8 +3,24 @@
 import pytest
 import torch
 
+from nerd_fast.kernels import launch
+
 GUARD = 64  # elements before and after each tensor
 SENTINEL = -1234.0
+
+
+@pytest.fixture
+def launches(monkeypatch):
+    """The launches of kernels, in their order, as they come."""
+    counted = []
+    run = launch.Launch.run
+
+    def counting(self):
+        counted.append(self)
+        run(self)
+
+    monkeypatch.setattr(launch.Launch, "run", counting)
+    return counted
 
 
 @pytest.fixture(autouse=True)

@@ -5,25 +5,12 @@ import itertools
 import pytest
 import torch
 
-from nerd_fast.kernels import launch, plan
+from nerd_fast.kernels import plan
 from tests.kernels.heads import Case, backward, by_kernels, by_reference, forward, tensors
 
 pytestmark = pytest.mark.interpreter
 
 VARIANTS = ("nerdm", "nerdc")
-
-
-@pytest.fixture
-def launches(monkeypatch):
-    counted = []
-    run = launch.Launch.run
-
-    def counting(self):
-        counted.append(self)
-        run(self)
-
-    monkeypatch.setattr(launch.Launch, "run", counting)
-    return counted
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

@@ -6,23 +6,10 @@ import pytest
 import torch
 
 from nerd_fast import kernels
-from nerd_fast.kernels import launch, map_plan, map_tiling
+from nerd_fast.kernels import map_plan, map_tiling
 from nerd_fast.kernels.plan import Features
 
 pytestmark = pytest.mark.interpreter
-
-
-@pytest.fixture
-def stream_launches(monkeypatch):
-    counted = []
-    run = launch.Launch.run
-
-    def counting(self):
-        counted.append(self)
-        run(self)
-
-    monkeypatch.setattr(launch.Launch, "run", counting)
-    return counted
 
 
 def forget_plans():
@@ -37,61 +24,61 @@ def tensors(batch=9, channels=16, classes=2, spatial=(4, 8), layout=torch.contig
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-def test_a_map_is_one_launch_forward_and_at_most_two_backward(layout, stream_launches, device):
+def test_a_map_is_one_launch_forward_and_at_most_two_backward(layout, launches, device):
     grad, *operands = tensors(layout=layout, device=device)
     kernels.position_map_forward(*operands)
-    assert len(stream_launches) == 1
+    assert len(launches) == 1
     kernels.position_map_backward(grad, *operands, wants=[True, False, False])
-    assert len(stream_launches) == 2
+    assert len(launches) == 2
     kernels.position_map_backward(grad, *operands, wants=[True, True, True])
-    assert [step.kernel.__name__ for step in stream_launches[2:]] == ["map_backward", "sum_rows"]
+    assert [step.kernel.__name__ for step in launches[2:]] == ["map_backward", "sum_rows"]
 
 
-def test_a_map_of_an_empty_batch_launches_nothing(stream_launches, device):
+def test_a_map_of_an_empty_batch_launches_nothing(launches, device):
     grad, *operands = tensors(batch=0, device=device)
     assert kernels.position_map_forward(*operands).shape == grad.shape
     gradients = kernels.position_map_backward(grad, *operands, wants=[True, True, True])
-    assert not stream_launches
+    assert not launches
     assert not any(gradient.count_nonzero() for gradient in gradients)
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-def test_one_share_of_a_batch_gives_what_several_give_in_one_launch(layout, stream_launches, monkeypatch, device):
+def test_one_share_of_a_batch_gives_what_several_give_in_one_launch(layout, launches, monkeypatch, device):
     grad, *operands = tensors(batch=11, layout=layout, device=device)
     logits = kernels.position_map_forward(*operands)
     shared = kernels.position_map_backward(grad, *operands, wants=[True, True, True])
-    assert all(step.arguments["shares"] > 1 for step in stream_launches[:2])
+    assert all(step.arguments["shares"] > 1 for step in launches[:2])
     forget_plans()
     monkeypatch.setattr(map_tiling, "shares", lambda *_: 1)
-    stream_launches.clear()
+    launches.clear()
     assert torch.equal(kernels.position_map_forward(*operands), logits)
     whole = kernels.position_map_backward(grad, *operands, wants=[True, True, True])
-    assert [step.kernel.__name__ for step in stream_launches] == ["map_forward", "map_backward"]
+    assert [step.kernel.__name__ for step in launches] == ["map_forward", "map_backward"]
     forget_plans()
     for one, several in zip(whole, shared, strict=True):
         torch.testing.assert_close(one, several)
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-def test_a_map_copies_features_in_neither_memory_format(layout, stream_launches, device):
+def test_a_map_copies_features_in_neither_memory_format(layout, launches, device):
     _, x, weight, beta = tensors(layout=layout, device=device)
     kernels.position_map_forward(x, weight, beta)
-    assert stream_launches[0].arguments["x"].data_ptr() == x.data_ptr()
+    assert launches[0].arguments["x"].data_ptr() == x.data_ptr()
     adjacent = map_plan.adjacency(Features.of(x.shape, x.stride()), x.shape[1])
     assert adjacent == ("positions" if layout is torch.contiguous_format else "channels")
 
 
-def test_a_normalisation_is_one_launch_forward_and_at_most_three_backward(stream_launches, device):
+def test_a_normalisation_is_one_launch_forward_and_at_most_three_backward(launches, device):
     x, grad = torch.randn(2, 2, 16, 3, 4, device=device)
     weights, biases = [torch.randn(8, 4), torch.randn(32, 8)], [torch.randn(8), torch.randn(32)]
     weights, biases = ([tensor.to(device) for tensor in tensors] for tensors in (weights, biases))
     options = {"activation": "relu", "scale": None, "origin": (0, 0), "extent": (3, 4), "precision": "ieee"}
     kernels.normalisation_forward(x, weights, biases, **options)
-    assert len(stream_launches) == 1
+    assert len(launches) == 1
     kernels.normalisation_backward(grad, x, weights, biases, **options, wants=[True] + [False] * 4)
-    assert len(stream_launches) == 2
+    assert len(launches) == 2
     kernels.normalisation_backward(grad, x, weights, biases, **options, wants=[True] * 5)
-    names = [step.kernel.__name__ for step in stream_launches[2:]]
+    names = [step.kernel.__name__ for step in launches[2:]]
     assert names == ["norm_backward", "calibrator_backward_narrow", "sum_rows"]
 
 
