@@ -1,5 +1,6 @@
 """The plots of a results file, as PNG beside it."""
 
+import math
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -33,7 +34,11 @@ def draw(path, found):
 
 
 def training(found):
-    """Training time of every peer on every workload, relative to the convolution; None without rows."""
+    """Training time of every peer on every workload, relative to the convolution; None without rows.
+
+    A point for each, and a line to it from the convolution's time: on a logarithmic axis, where a bar would have no
+    foot, equal lengths are equal factors.
+    """
     rows = [row for row in found["heads"] if _is_plain(row) and "training" in row["modes"]]
     workloads = list(dict.fromkeys(row["workload"] for row in rows))
     peers = [name for name in COLOURS if any(row["peer"] == name for row in rows)]
@@ -46,16 +51,18 @@ def training(found):
     for number, peer in enumerate(peers):
         at = [i + (number - (len(peers) - 1) / 2) * width for i in range(len(workloads))]
         ratios = [_ratio(milliseconds, workload, peer) for workload in workloads]
-        bars = axes.bar(at, ratios, width * 0.92, label=peer, color=COLOURS[peer])
+        axes.vlines(at, 1, ratios, color=COLOURS[peer], linewidth=1.5)
+        axes.plot(at, ratios, MARKERS.get(peer, "o"), markersize=6, label=peer, color=COLOURS[peer])
         if peer == "fused":
-            outline = withStroke(linewidth=2.5, foreground="white")  # readable over a neighbour's bar
-            axes.bar_label(bars, fmt="%.2f", fontsize=8, padding=2, path_effects=[outline])
+            for place, ratio in zip(at, ratios, strict=True):
+                _write_at(axes, place, ratio)
     axes.axhline(1, color="#555555", linewidth=0.8, linestyle="--")
     _logarithmic(axes.yaxis, subs=(1, 2, 5))
     axes.set_xticks(range(len(workloads)), workloads)
     axes.set_ylabel("training time / time of conv1x1")
     axes.set_title(f"Training of one head, float32 ({device.title(found['device'])}); lower is better")
     axes.legend(ncols=len(peers), loc="upper center", bbox_to_anchor=(0.5, -0.08), frameon=False)
+    axes.margins(y=0.1)  # room for the numbers
     axes.grid(axis="y", alpha=0.3)
     axes.set_axisbelow(True)
     return figure
@@ -90,6 +97,20 @@ def scaling(found):
     return figure
 
 
+def _write_at(axes, place, ratio):
+    """The number at the end of a line that begins at 1, readable over a neighbour's."""
+    axes.annotate(
+        f"{ratio:.2f}",
+        (place, ratio),
+        xytext=(0, 6 if ratio >= 1 else -6),
+        textcoords="offset points",
+        ha="center",
+        va="bottom" if ratio >= 1 else "top",
+        fontsize=8,
+        path_effects=[withStroke(linewidth=2.5, foreground="white")],
+    )
+
+
 def _logarithmic(axis, base=10, subs=(1,)):
     """A logarithmic axis with its numbers written out."""
     {"x": axis.axes.set_xscale, "y": axis.axes.set_yscale}[axis.axis_name]("log", base=base)
@@ -103,7 +124,7 @@ def _is_plain(row):
 
 def _ratio(milliseconds, workload, peer):
     own, floor = milliseconds.get((workload, peer)), milliseconds.get((workload, "conv1x1"))
-    return own / floor if own and floor else 0
+    return own / floor if own and floor else math.nan  # which is not drawn
 
 
 def _positions(row):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import report, results
+from benchmarks import plots, report, results
 
 SMALL = Path(__file__).parent / "small.json"
 PNG = b"\x89PNG"
@@ -40,6 +40,17 @@ def test_table_and_plots_are_made_and_the_rest_is_kept(place):
     for plot in ("training", "scaling"):
         assert f"(results/a-cpu-{plot}.png)" in text
         assert (folder / f"a-cpu-{plot}.png").read_bytes().startswith(PNG)
+
+
+def test_times_on_a_logarithmic_axis_are_points_and_not_bars():
+    found = results.read(SMALL)
+    axes = plots.training(found).axes[0]
+    assert axes.get_yscale() == "log"
+    assert not axes.patches
+    (ours,) = (line for line in axes.lines if line.get_label() == "fused")
+    rows = {row["peer"]: row for row in found["heads"] if row["workload"] == "wmh" and _is_plain(row)}
+    times = {name: rows[name]["modes"]["training"]["median_ms"] for name in ("fused", "conv1x1")}
+    assert ours.get_ydata()[0] == pytest.approx(times["fused"] / times["conv1x1"])
 
 
 @pytest.mark.parametrize(("median", "told"), [(0.51234, "0.512"), (34.04, "34"), (1031.3, "1031")])
