@@ -92,8 +92,9 @@ class NeRDHead(ConvolutionLike, Calibrated):
         """The head that computes what `conv` computes, an `nn.Conv2d` or `nn.Conv3d` with kernel 1.
 
         Weight and bias are copied (a head without bias for a convolution without), with their device, dtype,
-        requires_grad and the training mode. `options` are the constructor's other keyword arguments. Raises
-        TypeError for another kind of module and ValueError for a convolution that is not a plain 1x1.
+        requires_grad and the training mode; the calibrator is new and trains. `options` are the constructor's other
+        keyword arguments. Raises TypeError for another kind of module and for an argument that the convolution decides,
+        ValueError for a convolution that is not a plain 1x1.
         """
         check_conv(conv)
         check_set_by_conv(options, ("in_channels", "out_channels", "bias", "spatial_dims"))

@@ -40,7 +40,9 @@ def replace_head(
     model is the same at the moment of the swap.
 
     `options` are the keyword arguments of `head_class` but for the sizes, the dimension and the bias, which the
-    convolution sets.
+    convolution sets. What is frozen of the convolution (`requires_grad` False) is frozen of the head: its classifier
+    and its bias. The calibrator is new and trains, also that of a NeRDNorm; `requires_grad_(False)` of the head or of
+    the norm freezes it.
 
     Which convolution:
 

@@ -30,6 +30,15 @@ whatever is called `conv_seg`.
 
 With `NeRDNorm` the convolution stays in its place: the same object, with its weight, its attributes and its hooks, and
 the norm as its child `norm`. A checkpoint from before the swap loads, strictly too, and the norm is then the identity.
+
+A frozen convolution (`requires_grad=False`) becomes a head whose classifier and bias are frozen; the calibrator is new
+and trains, as does a NeRDNorm in front of a frozen convolution. `head.requires_grad_(False)` or
+`conv.norm.requires_grad_(False)` freezes it.
+
+A network that reads the weight of its head instead of calling the head, `F.conv2d(x, self.head.weight)`, passes the
+calibrator by. By watching it is refused: the output then comes from `head.weight`, and not from `head` alone. Named by
+`path=` it is changed without a word: with NeRDm and NeRDNorm it goes on as it was and the calibrator gets no gradient;
+NeRDc has no `weight`, so that its forward fails.
 """
 
 

@@ -109,6 +109,7 @@ def test_mode_and_requires_grad_are_kept(training, frozen):
     assert all(m.training == training for m in model.modules())
     assert model[3].classifier.requires_grad != frozen
     assert model[3].bias.requires_grad != frozen
+    assert all(parameter.requires_grad for parameter in model[3].calibrator.parameters())  # it is new
     assert all(parameter is others[name] for name, parameter in model[:3].named_parameters())
     assert all(parameter.requires_grad != frozen for parameter in others.values())
 

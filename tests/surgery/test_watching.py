@@ -35,6 +35,25 @@ def test_watching_follows_the_data_and_not_the_order_of_the_modules():
     assert heads_of(replace_head(Reversed(), NeRDm, example_input=torch.randn(1, 1, 4, 4))) == ["head"]
 
 
+def test_a_network_that_reads_the_weight_of_its_head_is_seen_and_refused():
+    class Reading(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body = nn.Conv2d(1, 4, 3, padding=1)
+            self.head = nn.Conv2d(4, 2, 1)
+
+        def forward(self, x):
+            return nn.functional.conv2d(self.body(x), self.head.weight, self.head.bias)
+
+    model, x = Reading(), torch.randn(1, 1, 8, 8)
+    with pytest.raises(ValueError, match=r"comes from several layers, \['body', 'head.bias', 'head.weight'\]"):
+        replace_head(model, NeRDm, example_input=x)
+    before = model(x)
+    replace_head(model, NeRDm, path="head")(x).sum().backward()
+    assert torch.equal(model(x), before)
+    assert model.head.calibrator[0].weight.grad is None  # as docs/networks.md says
+
+
 def test_watching_takes_several_arguments():
     class Two(nn.Module):
         def __init__(self):
