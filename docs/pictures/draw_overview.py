@@ -1,6 +1,6 @@
 """The picture that opens the README: `python docs/pictures/draw_overview.py`, a minute or two on two CPU cores.
 
-A narrow U-Net with NeRDm is trained on synthetic heads; the maps are those that its head has learned.
+A narrow U-Net with NeRDm is trained on synthetic heads; the maps are those that its head has learned for one channel.
 """
 
 import argparse
@@ -40,10 +40,10 @@ def draw(network, image, label, path):
     head = next(module for module in network.modules() if isinstance(module, nerd_fast.NeRDm))
     size = image.shape[1:]
     with torch.no_grad():
-        maps = head.calibration(size)[: head.in_channels].numpy()  # a = 1/sigma of every channel
+        scale, shift = (half.numpy() for half in head.calibration(size).chunk(2))  # 1/sigma and -mu/sigma of C channels
         mask = network(torch.from_numpy(image)[None])[0, 0].sigmoid().numpy() > 0.5
-    relative = maps / maps.mean((1, 2), keepdims=True)
-    shown = relative[relative.std((1, 2)).argsort()[::-1][:2]]
+    channel = int((scale.std((1, 2)) / scale.mean((1, 2))).argmax())  # the one that varies most
+    shown = {"1/\\sigma": scale[channel], "-\\mu/\\sigma": shift[channel]}
 
     figure = Figure(figsize=(13, 3.9), dpi=130, layout="constrained")
     layout = figure.add_gridspec(2, 7, width_ratios=[2.1, 1, 1, 0.62, 1.12, 0.62, 2.1])
@@ -56,10 +56,9 @@ def draw(network, image, label, path):
     ):
         _map(figure.add_subplot(place), distances, f"distance to {name}", "viridis", 0, 1)
     _step(figure.add_subplot(layout[:, 3]), "calibrator\n$f(v)$\na small MLP")
-    reach = abs(shown - 1).max()
-    for row, values in enumerate(shown):
-        axes = figure.add_subplot(layout[row, 4])
-        drawn = _map(axes, values, f"$1/\\sigma$ over its mean, channel {'AB'[row]}", "RdBu_r", 1 - reach, 1 + reach)
+    for row, ((name, values), colours) in enumerate(zip(shown.items(), ("RdBu_r", "PuOr_r"), strict=True)):
+        axes, middle, reach = figure.add_subplot(layout[row, 4]), values.mean(), np.ptp(values) / 2
+        drawn = _map(axes, values, f"${name}$ of channel {channel + 1}", colours, middle - reach, middle + reach)
         figure.colorbar(drawn, ax=axes, shrink=0.8).ax.tick_params(labelsize=6)
     _step(figure.add_subplot(layout[:, 5]), "$w \\cdot (x / \\sigma - \\mu / \\sigma)$\nat every pixel,\nin one pass")
     _masks(figure.add_subplot(layout[:, 6]), image[0], label, mask)
