@@ -8,9 +8,10 @@ so that `nerd-fast train --help` answers at once.
 # ruff: noqa: RUF009  `option` is dataclasses.field with a help text
 from dataclasses import asdict, dataclass, field, fields
 from math import inf
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from nerd_fast.segmentation.base.errors import UsageError
+from nerd_fast.segmentation.base.typed import make_typed
 
 # Where a run is written and how fast, not what it computes: these may change when a run is resumed.
 NOT_PART_OF_A_RUN = ("data", "out", "split", "num_workers", "resume", "override")
@@ -46,7 +47,19 @@ def as_in(options_class: type, name: str) -> Any:
 
 
 @dataclass
-class DataOptions:
+class Options:
+    """What the options of every command have in common: each of them is what its annotation says."""
+
+    def __post_init__(self):
+        try:
+            make_typed(self)
+        except TypeError as error:
+            name, _, rest = str(error).partition(":")
+            raise UsageError(f"--{name.replace('_', '-')}:{rest}") from None
+
+
+@dataclass
+class DataOptions(Options):
     """Which files to read, and which part of each volume."""
 
     data: str | None = option(None, "folder of the data set", required=True)
@@ -74,14 +87,14 @@ class DataOptions:
     )
 
     def __post_init__(self):
+        super().__post_init__()
         if self.channels is not None:
             found = ", ".join(self.channels) or "none"
             twice = [name for name in dict.fromkeys(self.channels) if self.channels.count(name) > 1]
             check(self.channels and not twice, "channels", f"{found}", "one or more names, each of them once")
             check(self.label not in self.channels, "label", self.label, f"another image than the channels, {found}")
         if self.size is not None:
-            self.size = list(self.size)
-            check(len(self.size) == 2 and min(self.size) >= 16, "size", self.size, "two numbers from 16 on")
+            check(min(self.size) >= 16, "size", self.size, "two numbers from 16 on")
         check(self.axis in (None, 0, 1, 2), "axis", self.axis, "0, 1 or 2, the axis across, along or up the patient")
         low, high = self.percentiles
         check(0 <= low < high <= 100, "percentiles", self.percentiles, "two numbers from 0 to 100, the lower first")
@@ -138,17 +151,15 @@ class TrainConfig(DataOptions):
     override: bool = option(False, "resume although data or options have changed")
 
     def __post_init__(self):
+        if isinstance(self.precision, str):
+            self.precision = OLD_PRECISIONS.get(self.precision, self.precision)
         super().__post_init__()
         self.filters = five_widths(self.filters)
-        self.precision = OLD_PRECISIONS.get(self.precision, self.precision)
-        choices = ", ".join(get_args(Precision))
-        check(self.precision in get_args(Precision), "precision", self.precision, f"one of {choices}")
-        check(self.head in get_args(Head), "head", self.head, f"one of {', '.join(get_args(Head))}")
         positive = ("epochs", "every", "batch_size", "lr", "accumulate_grad_batches", "num_nodes")
         for name in positive:
-            check(getattr(self, name) > 0, name, getattr(self, name), "a number above 0")
+            check(0 < getattr(self, name) < inf, name, getattr(self, name), "a number above 0")
         for name in ("weight_decay", "rotate", "num_workers"):
-            check(getattr(self, name) >= 0, name, getattr(self, name), "a number from 0 on")
+            check(0 <= getattr(self, name) < inf, name, getattr(self, name), "a number from 0 on")
         check(0 <= self.seed < 2**63, "seed", self.seed, "a number from 0 to below 2^63")
         sound = len(self.hidden_channels) > 0 and min(self.hidden_channels) > 0
         check(sound, "hidden_channels", self.hidden_channels, "one or more numbers above 0")
@@ -170,7 +181,7 @@ class TrainConfig(DataOptions):
 
 
 @dataclass
-class InferenceOptions:
+class InferenceOptions(Options):
     """How masks are made from a run."""
 
     run: str | None = option(None, "folder of a trained run", required=True)
@@ -200,6 +211,7 @@ class InferenceOptions:
     accelerator: str = option("auto", "cpu, gpu or auto")
 
     def __post_init__(self):
+        super().__post_init__()
         check(self.batch_size > 0, "batch_size", self.batch_size, "a number above 0")
         check(0 < self.threshold < 1, "threshold", self.threshold, "a probability between 0 and 1")
         if self.window is not None:
@@ -208,7 +220,6 @@ class InferenceOptions:
 
 def five_widths(filters):
     """The filters of the five levels: five numbers as they are, or the deepest halved upward (256 -> 16, ..., 256)."""
-    filters = [int(width) for width in filters]
     if len(filters) == 1 and filters[0] >= 16 and filters[0] % 16 == 0:
         return [filters[0] // 2**level for level in (4, 3, 2, 1, 0)]
     if len(filters) == 5 and min(filters) >= 1:
@@ -216,8 +227,14 @@ def five_widths(filters):
     raise UsageError(f"--filters: expected five numbers, or one multiple of 16; found {filters}")
 
 
-def require(options):
-    """Raise UsageError for the required options that were not given."""
+def require(options, kind):
+    """Raise TypeError for what are no options of that kind, UsageError for required ones that were not given.
+
+    They are checked again, since they may have been changed after they were made.
+    """
+    if not isinstance(options, kind):
+        raise TypeError(f"options: expected {kind.__name__}, got {type(options).__name__}")
+    options.__post_init__()
     needed = [entry for entry in fields(options) if entry.metadata.get("required")]
     missing = [
         f"--{each.name} is missing: {each.metadata['help']}" for each in needed if not getattr(options, each.name)

@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from nerd_fast.segmentation.base.config import InferenceOptions, TrainConfig, check, option
+from nerd_fast.segmentation.base.config import InferenceOptions, Options, TrainConfig, check, option
 from nerd_fast.segmentation.commands.evaluate import EvaluateOptions, evaluate
 from nerd_fast.segmentation.commands.train import train
 
@@ -19,7 +19,7 @@ NOTE = (
 
 
 @dataclass
-class DemoOptions:
+class DemoOptions(Options):
     """Synthetic data, four networks, their table and figures, in minutes."""
 
     out: str = option("demo", "folder of everything the demo writes")
@@ -28,6 +28,7 @@ class DemoOptions:
     seed: int = option(0, "seed of data and training")
 
     def __post_init__(self):
+        super().__post_init__()
         check(self.cases >= 3, "cases", self.cases, "3 or more, one each to train, validate and test")
         check(self.epochs > 0, "epochs", self.epochs, "a number above 0")
         check(0 <= self.seed < 2**63, "seed", self.seed, "a number from 0 to below 2^63")

@@ -4,11 +4,11 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from nerd_fast.segmentation.base.config import InferenceOptions, TrainConfig, as_in, check, option, require
+from nerd_fast.segmentation.base.config import InferenceOptions, Options, TrainConfig, as_in, check, option, require
 
 
 @dataclass
-class DiagnoseOptions:
+class DiagnoseOptions(Options):
     """How the last features of runs depend on position: the paper's Fig. 2 as maps, profiles and one number."""
 
     run: list[str] = option([], "folders of trained runs, such as a U-Net's and a NeRDm's", required=True)
@@ -24,12 +24,13 @@ class DiagnoseOptions:
     accelerator: str = as_in(InferenceOptions, "accelerator")
 
     def __post_init__(self):
+        super().__post_init__()
         check(self.batch_size > 0, "batch_size", self.batch_size, "a number above 0")
 
 
 def run(options: DiagnoseOptions) -> None:
     """Print the table of the shifts and where numbers and figures are."""
-    require(options)
+    require(options, DiagnoseOptions)
     from nerd_fast.segmentation.pictures.diagnosis import diagnose_runs
 
     _, table, folder = diagnose_runs(options)

@@ -46,7 +46,7 @@ class EvaluateOptions(InferenceOptions):
 
 def evaluate(options: EvaluateOptions) -> Evaluation:
     """The masks of a subset of the split, scored in the whole volume; written as JSON and CSV too."""
-    require(options)
+    require(options, EvaluateOptions)
     from nerd_fast.segmentation.scores.scoring import evaluate_run
 
     return evaluate_run(options)

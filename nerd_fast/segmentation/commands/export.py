@@ -4,11 +4,11 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from nerd_fast.segmentation.base.config import InferenceOptions, as_in, check, option, require
+from nerd_fast.segmentation.base.config import InferenceOptions, Options, as_in, check, option, require
 
 
 @dataclass
-class ExportOptions:
+class ExportOptions(Options):
     """Weights as safetensors, and a torch.export program that needs neither Triton nor this package."""
 
     run: str | None = as_in(InferenceOptions, "run")
@@ -19,12 +19,13 @@ class ExportOptions:
     )
 
     def __post_init__(self):
+        super().__post_init__()
         check(self.size is None or min(self.size) > 0, "size", self.size, "two numbers above 0")
 
 
 def run(options: ExportOptions) -> None:
     """Write the files and print where they are."""
-    require(options)
+    require(options, ExportOptions)
     from nerd_fast.segmentation.network.exported import write_exported
 
     for path in write_exported(options):

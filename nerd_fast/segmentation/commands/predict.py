@@ -28,7 +28,7 @@ def predict(options: PredictOptions) -> list[Path]:
     and, where `overwrite` is false, of a mask that was made by another checkpoint, with other options or of other
     images.
     """
-    require(options)
+    require(options, PredictOptions)
     from nerd_fast.segmentation.network.prediction import write_masks
 
     return write_masks(options)

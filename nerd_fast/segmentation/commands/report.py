@@ -4,11 +4,11 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from nerd_fast.segmentation.base.config import InferenceOptions, TrainConfig, as_in, option, require
+from nerd_fast.segmentation.base.config import InferenceOptions, Options, TrainConfig, as_in, option, require
 
 
 @dataclass
-class ReportOptions:
+class ReportOptions(Options):
     """One HTML file about one or several evaluated runs, with everything in it: tables, curves, overlays, maps."""
 
     run: list[str] = option(
@@ -23,7 +23,7 @@ class ReportOptions:
 
 def run(options: ReportOptions) -> None:
     """Write the report and print where it is."""
-    require(options)
+    require(options, ReportOptions)
     from nerd_fast.segmentation.pictures.report import write_report
 
     print(write_report(options))

@@ -18,7 +18,7 @@ def train(options: TrainConfig) -> TrainedRun:
     Raises UsageError, DataError and CheckpointError before anything is trained, NonFiniteError where training diverges,
     and Interrupted after SIGINT or SIGTERM, with the checkpoints in place.
     """
-    require(options)
+    require(options, TrainConfig)
     from nerd_fast.segmentation.training.session import train_run
 
     return train_run(options)

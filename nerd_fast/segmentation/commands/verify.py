@@ -21,7 +21,7 @@ class VerifyOptions(DataOptions):
 
 def verify(options: VerifyOptions) -> Report:
     """Every problem of every case, as a report that is also written as JSON to `options.out` where it is given."""
-    require(options)
+    require(options, VerifyOptions)
     from nerd_fast.segmentation.base.files import check_outputs, is_json_with, whole_file
     from nerd_fast.segmentation.data.verify import verify_dataset
     from nerd_fast.segmentation.runs.loading import find_data

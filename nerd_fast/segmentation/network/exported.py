@@ -137,7 +137,10 @@ def load_network(path: str | Path) -> tuple[nn.Module, TrainConfig, RunData]:
     if (content.get("format"), content.get("format_version")) != (FORMAT, FORMAT_VERSION):
         found = f"{content.get('format')} {content.get('format_version')}"
         raise CheckpointError(f"{path}: expected {FORMAT} {FORMAT_VERSION}; found {found}. Export the run again")
-    config, data = TrainConfig(**content["config"]), RunData(**content["data"])
+    try:
+        config, data = config_of(content, path), RunData.of_checkpoint(content, path)
+    except (UsageError, KeyError) as error:
+        raise CheckpointError(f"{path}: its description cannot be used ({error}). Export the run again") from error
     network = build_network(config, len(data.channels), data.classes)
     load_weights(network, {"state_dict": weights}, path)
     return network.eval(), config, data

@@ -61,6 +61,7 @@ def read_checkpoint(path):
     if checkpoint.get("format_version") != FORMAT_VERSION:
         raise _refusal(path, f"it has format version {checkpoint.get('format_version')}, expected {FORMAT_VERSION}")
     missing = [name for name in ("config", "data", "state_dict") if not isinstance(checkpoint.get(name), dict)]
+    missing += [name for name in ("position", "environment") if not isinstance(checkpoint.get(name, {}), dict)]
     if missing:
         raise _refusal(path, f"it has no {', '.join(missing)}")
     return checkpoint

@@ -4,6 +4,7 @@ import sys
 from dataclasses import asdict, dataclass, replace
 
 from nerd_fast.segmentation.base.errors import CheckpointError, DataError, UsageError
+from nerd_fast.segmentation.base.typed import make_typed
 from nerd_fast.segmentation.data.layouts import find_cases
 from nerd_fast.segmentation.data.prepared import prepare_case
 from nerd_fast.segmentation.data.slices import (
@@ -43,6 +44,9 @@ class RunData:
     allow_geometry_mismatch: bool = False
     padding: str = "zero"
     spacing: list[float] | None = None
+
+    def __post_init__(self):
+        make_typed(self)
 
     @classmethod
     def of_checkpoint(cls, checkpoint, path):

@@ -212,7 +212,7 @@ def config_of(checkpoint, path):
 def _config(content, path):
     try:
         return TrainConfig(**content)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, UsageError) as error:
         raise UsageError(
             f"{path}: its configuration cannot be used ({error}), expected what `nerd-fast train` wrote. "
             "Restore it, or train again"

@@ -4,12 +4,12 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from nerd_fast.segmentation.base.config import Precision, TrainConfig, as_in, option, require
+from nerd_fast.segmentation.base.config import Options, Precision, TrainConfig, as_in, option, require
 from nerd_fast.segmentation.commands.evaluate import EvaluateOptions
 
 
 @dataclass
-class ReproduceOptions:
+class ReproduceOptions(Options):
     """The paper's study of white matter hyperintensities (wmh, its Table 1) or of the left atrium (la, Table 2).
 
     What the paper states is the default. What it leaves open (loss, normalisation, augmentation, ...) is an option
@@ -81,7 +81,7 @@ class ReproduceOptions:
 
 def run(options: ReproduceOptions) -> int:
     """Do what is missing of the study; the exit code is that of a run that could not be finished, if there is one."""
-    require(options)
+    require(options, ReproduceOptions)
     from nerd_fast.segmentation.study.execution import carry_out
 
     return carry_out(options)

@@ -250,7 +250,7 @@ def make_trainer(config, folder, signals):
             use_distributed_sampler=False,
             num_sanity_val_steps=0,
         )
-    except (MisconfigurationException, ValueError, TypeError) as error:
+    except (MisconfigurationException, ValueError, TypeError, ModuleNotFoundError) as error:
         chosen = ", ".join(f"{name} {getattr(config, name)}" for name in ("accelerator", "devices", "precision"))
         raise UsageError(f"{chosen}: cannot be had here ({error}). Choose what this machine has") from error
 

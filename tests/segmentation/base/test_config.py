@@ -2,7 +2,7 @@
 
 import pytest
 
-from nerd_fast.segmentation.base.config import TrainConfig, five_widths, require
+from nerd_fast.segmentation.base.config import InferenceOptions, TrainConfig, five_widths, require
 from nerd_fast.segmentation.base.errors import UsageError
 
 
@@ -51,6 +51,19 @@ def test_other_filters_are_refused(filters):
         ("precision", "64-true"),
         ("precision", "16-true"),
         ("head", "linear"),
+        ("lr", float("inf")),
+        ("lr", "0.1"),
+        ("epochs", 2.5),
+        ("epochs", True),
+        ("filters", 64),
+        ("filters", [64.5]),
+        ("size", [160]),
+        ("size", 160),
+        ("channels", "FLAIR"),
+        ("normalisation", "layer"),
+        ("resume", "yes"),
+        ("devices", [0]),
+        ("seed", None),
     ],
 )
 def test_an_impossible_option_is_named(name, value):
@@ -92,4 +105,17 @@ def test_differences_name_what_changes_the_result():
 
 def test_a_missing_option_is_explained():
     with pytest.raises(UsageError, match="--out is missing: folder of the run"):
-        require(TrainConfig(data="somewhere"))
+        require(TrainConfig(data="somewhere"), TrainConfig)
+
+
+@pytest.mark.parametrize("options", [None, {"data": "a", "out": "b"}, InferenceOptions(run="a")])
+def test_what_are_no_options_of_the_command_is_refused(options):
+    with pytest.raises(TypeError, match=f"options: expected TrainConfig, got {type(options).__name__}"):
+        require(options, TrainConfig)
+
+
+def test_options_that_were_changed_after_they_were_made_are_checked_again():
+    options = TrainConfig(data="a", out="b")
+    options.epochs = "3"
+    with pytest.raises(UsageError, match="--epochs: expected a whole number; found '3'"):
+        require(options, TrainConfig)

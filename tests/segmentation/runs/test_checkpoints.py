@@ -10,7 +10,9 @@ import pytest
 import torch
 from torch import nn
 
-from nerd_fast.segmentation.base.errors import CheckpointError, NonFiniteError, UsageError
+from nerd_fast.segmentation.base.config import InferenceOptions
+from nerd_fast.segmentation.base.errors import CheckpointError, NerdFastError, NonFiniteError, UsageError
+from nerd_fast.segmentation.network.trained import load_run
 from nerd_fast.segmentation.runs import checkpoints
 from nerd_fast.segmentation.runs.checkpoints import (
     FORMAT,
@@ -216,3 +218,23 @@ def test_what_a_checkpoint_may_hold_is_what_can_be_read_again(tmp_path, network)
     state = {"optimizer": optimizer.state_dict(), "schedule": schedule.state_dict()}
     write_checkpoint(checkpoint_of(network, **state), tmp_path / "last.ckpt")
     assert read_checkpoint(tmp_path / "last.ckpt")["schedule"]["last_epoch"] == 0
+
+
+@pytest.mark.parametrize(
+    ("part", "changes", "says"),
+    [
+        ("state_dict", {"network.final_conv.bias": 3}, "final_conv.bias is int, expected torch.float32"),
+        ("config", {"filters": 3}, "last.ckpt: its configuration cannot be used .--filters: expected a list"),
+        ("config", {"head": "linear"}, "last.ckpt: its configuration cannot be used .--head: expected one of"),
+        ("data", {"size": 3}, "last.ckpt: its description of the data cannot be used .size: expected a list"),
+        ("data", {"split": {"train": "a"}}, "last.ckpt: its description of the data cannot be used .split: expected"),
+        ("position", 3, "last.ckpt: cannot be used, it has no position"),
+    ],
+)
+def test_a_checkpoint_whose_entries_are_of_another_type_is_refused_by_name(copied_run, part, changes, says):
+    path = copied_run / "last.ckpt"
+    checkpoint = torch.load(path, weights_only=True)
+    checkpoint[part] = {**checkpoint[part], **changes} if isinstance(changes, dict) else changes
+    torch.save(checkpoint, path)
+    with pytest.raises(NerdFastError, match=says):
+        load_run(InferenceOptions(run=str(copied_run), accelerator="cpu"))
