@@ -57,7 +57,7 @@ def draw(network, image, label, path):
         _map(figure.add_subplot(place), distances, f"distance to {name}", "viridis", 0, 1)
     _step(figure.add_subplot(layout[:, 3]), "calibrator\n$f(v)$\na small MLP")
     for row, ((name, values), colours) in enumerate(zip(shown.items(), ("RdBu_r", "PuOr_r"), strict=True)):
-        axes, middle, reach = figure.add_subplot(layout[row, 4]), values.mean(), np.ptp(values) / 2
+        axes, middle, reach = figure.add_subplot(layout[row, 4]), values.mean(), abs(values - values.mean()).max()
         drawn = _map(axes, values, f"${name}$ of channel {channel + 1}", colours, middle - reach, middle + reach)
         figure.colorbar(drawn, ax=axes, shrink=0.8).ax.tick_params(labelsize=6)
     _step(figure.add_subplot(layout[:, 5]), "$w \\cdot (x / \\sigma - \\mu / \\sigma)$\nat every pixel,\nin one pass")
