@@ -13,6 +13,7 @@ from monai.losses import DiceLoss
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch import nn
 from torch.utils.data import DataLoader
+from torch.utils.data._utils.signal_handling import _set_SIGCHLD_handler
 
 from nerd_fast.segmentation.base.errors import Interrupted, UsageError
 from nerd_fast.segmentation.base.signals import StopOnSignal, ignore_signals
@@ -200,6 +201,9 @@ def fit(trainer, segmenter, slices, checkpoint=None):
     and UsageError for a batch that memory does not hold and for worker processes that die or hang, all with the
     checkpoints in place.
     """
+    # PyTorch listens for dead workers from the first loader of a process on, and Lightning puts back after each fit
+    # what it found before it. With the listener there before, a worker that dies in a later fit is noticed at once too.
+    _set_SIGCHLD_handler()
     try:
         with peers_may_end(trainer):
             trainer.fit(segmenter, slices, ckpt_path=checkpoint)

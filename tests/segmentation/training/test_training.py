@@ -182,6 +182,11 @@ def test_a_worker_that_fails_is_told_in_a_line_and_the_run_goes_on_from_its_chec
     assert weights_of(tmp_path / "last.ckpt") == weights_of(finished / "last.ckpt")
 
 
+def test_the_death_of_a_worker_is_listened_for_in_later_runs_of_the_process_too(data, tmp_path):
+    train(tiny_config(data, tmp_path, epochs=1, num_workers=1))
+    assert callable(signal.getsignal(signal.SIGCHLD))
+
+
 def test_signals_act_as_before_once_training_is_over(finished):
     assert signal.getsignal(signal.SIGINT) is SIGINT_BEFORE
 
