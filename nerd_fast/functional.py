@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from nerd_fast import arguments
+from nerd_fast import arguments, integers
 from nerd_fast.arguments import Activation, Backend, MapBackend, Precision
 from nerd_fast.autograd import NeRDcFunction, NeRDmFunction, NeRDNormFunction, PositionMapFunction
 from nerd_fast.distances import Scale, resolve_scale
@@ -109,10 +109,9 @@ def nerdc(
 
     f has K C outputs; everything else is as for `nerdm`.
     """
-    if isinstance(out_channels, bool) or not isinstance(out_channels, int) or out_channels < 1:
-        raise ValueError(f"out_channels: expected an integer of at least 1, got {out_channels!r}")
+    out_channels = integers.at_least_one("out_channels", out_channels)
     arguments.check_are_tensors(weights=weights, biases=biases, bias=bias)
-    outputs = weights[-1].shape[0] if len(weights) else 0
+    outputs = weights[-1].shape[0] if len(weights) and weights[-1].dim() else 0
     if outputs < out_channels or outputs % out_channels:
         raise ValueError(f"weights: expected {out_channels} C outputs of the last layer, got {outputs}")
     arguments.check_features(x, outputs // out_channels, weights)
@@ -159,7 +158,7 @@ def nerdnorm(
     Returns y (B, C, *spatial) in x's dtype and memory format. Everything else is as for `nerdm`.
     """
     arguments.check_are_tensors(weights=weights, biases=biases)
-    outputs = weights[-1].shape[0] if len(weights) else 0
+    outputs = weights[-1].shape[0] if len(weights) and weights[-1].dim() else 0
     if outputs % 2 or not outputs:
         raise ValueError(f"weights: expected 2 C outputs of the last layer, got {outputs}")
     channels = outputs // 2

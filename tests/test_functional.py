@@ -2,6 +2,7 @@
 
 import itertools
 
+import numpy as np
 import pytest
 import torch
 
@@ -288,6 +289,7 @@ def test_arguments_that_do_not_fit_are_refused_by_name(changes, error, message):
         ({"out_channels": 4}, "weights: expected 4 C outputs"),
         ({"x": torch.randn(2, 3, 4, 5)}, r"x: expected 2 channels.*got 3"),
         ({"weights": [], "biases": []}, "weights"),
+        ({"weights": [torch.randn(8, 4), torch.tensor(1.0)]}, "weights: expected 3 C outputs"),
         ({"biases": [torch.randn(8)]}, "weights, biases: expected as many"),
     ],
 )
@@ -301,3 +303,15 @@ def test_nerdc_refuses_what_does_not_fit_by_name(changes, message):
     functional.nerdc(**arguments)
     with pytest.raises(ValueError, match=message):
         functional.nerdc(**{**arguments, **changes})
+
+
+def test_nerdc_takes_whole_numbers_of_any_type_as_classes():
+    x, weights, biases = (
+        torch.randn(2, 2, 4, 5),
+        [torch.randn(8, 4), torch.randn(6, 8)],
+        [torch.randn(8), torch.randn(6)],
+    )
+    expected = functional.nerdc(x, weights, biases, out_channels=3)
+    assert torch.equal(functional.nerdc(x, weights, biases, out_channels=np.int64(3)), expected)
+    with pytest.raises(TypeError, match="out_channels: expected a whole number"):
+        functional.nerdc(x, weights, biases, out_channels=3.0)

@@ -276,6 +276,7 @@ def test_a_number_of_channels_that_is_no_whole_number_is_refused(channels):
         ({"x": torch.ones(2, 3, 4, 5, dtype=torch.int64)}, TypeError, "x: .*int64"),
         ({"weights": [torch.randn(8, 4), torch.randn(5, 8)]}, ValueError, "weights: expected 2 C outputs.*got 5"),
         ({"weights": [], "biases": []}, ValueError, "weights: expected 2 C outputs.*got 0"),
+        ({"weights": [torch.randn(8, 4), torch.tensor(1.0)]}, ValueError, "weights: expected 2 C outputs.*got 0"),
         ({"biases": [torch.randn(8)]}, ValueError, "weights, biases: expected as many"),
         ({"x": torch.randn(2, 3, 4, 5).double()}, TypeError, "weights: expected torch.float64"),
         ({"activation": "gelu"}, ValueError, "activation"),
