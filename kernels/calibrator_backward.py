@@ -20,14 +20,8 @@ Integers
 import triton
 import triton.language as tl
 
-from nerd_fast.kernels.calibrator import (
-    activate,
-    activation_backward,
-    boundary_distances,
-    columns,
-    hidden_layers,
-    product,
-)
+from nerd_fast.kernels.calibrator import activate, activation_backward, boundary_distances, fenced_product
+from nerd_fast.kernels.position_first import columns, hidden_layers
 
 INTEGERS = (
     "tiles",
@@ -161,9 +155,9 @@ def _through_layer(
     units = tl.arange(0, h.shape[1])
     offset = outputs[:, None] * IN + units[None, :]
     inside = (outputs < OUT)[:, None] & (units < IN)[None, :]
-    _add(row + offset, product(tl.trans(d), h, None, PRECISION), inside, started)
+    _add(row + offset, fenced_product(tl.trans(d), h, None, PRECISION), inside, started)
     w = tl.load(weight + offset, mask=inside, other=0.0).to(tl.float32)
-    return product(d, w, d_h, PRECISION)
+    return fenced_product(d, w, d_h, PRECISION)
 
 
 @triton.jit

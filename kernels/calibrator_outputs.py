@@ -12,7 +12,11 @@ every activation keeps zero.
 import triton
 import triton.language as tl
 
-from nerd_fast.kernels.calibrator import activate, product
+from nerd_fast.kernels.calibrator import activate, fenced_product, product
+
+# A product of the first layer's units, made as they are consumed: 64 at once would take twice the shared memory, and 16
+# no less than the layers after it take.
+FIRST_UNITS = tl.constexpr(32)
 
 
 @triton.jit
@@ -32,15 +36,26 @@ def layer(h, outputs, inside, weight, bias, IN: tl.constexpr, DEPTH: tl.constexp
 
     Products whose inner size exceeds DEPTH run in steps of DEPTH.
     """
-    z = tl.load(bias + outputs, mask=inside, other=0.0).to(tl.float32)[:, None]
-    z = tl.broadcast_to(z, [outputs.shape[0], h.shape[1]])
+    z = _biases(bias, outputs, inside, h.shape[1])
     STEP: tl.constexpr = DEPTH if h.shape[0] > DEPTH else h.shape[0]
     for step in tl.static_range(h.shape[0] // STEP):
         units = step * STEP + tl.arange(0, STEP)
-        pointers = weight + outputs[:, None] * IN + units[None, :]
-        w = tl.load(pointers, mask=inside[:, None] & (units < IN)[None, :], other=0.0).to(tl.float32)
-        z = _weighted(w, _rows(h, step, STEP), z, PRECISION)
+        z = _weighted(_weights(weight, outputs, inside, units, IN), _rows(h, step, STEP), z, PRECISION)
     return z
+
+
+@triton.jit
+def _biases(bias, outputs, inside, POSITIONS: tl.constexpr):
+    """The biases of the given outputs at every position, (outputs, POSITIONS)."""
+    b = tl.load(bias + outputs, mask=inside, other=0.0).to(tl.float32)
+    return tl.broadcast_to(b[:, None], [outputs.shape[0], POSITIONS])
+
+
+@triton.jit
+def _weights(weight, outputs, inside, units, IN: tl.constexpr):
+    """The weights (outputs, units) of the given outputs and units of the layer before; weight (.., IN)."""
+    pointers = weight + outputs[:, None] * IN + units[None, :]
+    return tl.load(pointers, mask=inside[:, None] & (units < IN)[None, :], other=0.0).to(tl.float32)
 
 
 @triton.jit
@@ -48,7 +63,7 @@ def _weighted(w, h, z, PRECISION: tl.constexpr):
     """z + w h. On tensor cores positions come first: they read shared memory without conflicts either way, and 64 rows
     of units would turn to another kind of product on sm_90 (wgmma), of which 32 positions fill a fraction."""
     if PRECISION == "ieee":
-        return product(w, h, z, PRECISION)
+        return fenced_product(w, h, z, PRECISION)
     else:
         return tl.trans(product(tl.trans(h), tl.trans(w), tl.trans(z), PRECISION))
 
@@ -79,8 +94,34 @@ def hidden_layers(
 ):
     """Pre-activations of every hidden layer, first to last: a tuple of (PADDED[i], P)."""
     zs = (first_layer(v, tl.arange(0, PADDED[0]), weights[0], biases[0], HIDDEN[0], SPATIAL_DIMS),)
-    for i in tl.static_range(1, len(HIDDEN)):
+    if len(HIDDEN) > 1:
+        zs += (_second_layer(v, weights, biases, HIDDEN, PADDED[0], PADDED[1], SPATIAL_DIMS, ACTIVATION, PRECISION),)
+    for i in tl.static_range(2, len(HIDDEN)):
         units = tl.arange(0, PADDED[i])
         h = activate(zs[i - 1], ACTIVATION)
         zs += (layer(h, units, units < HIDDEN[i], weights[i], biases[i], HIDDEN[i - 1], DEPTH, PRECISION),)
     return zs
+
+
+@triton.jit
+def _second_layer(
+    v,
+    weights,
+    biases,
+    HIDDEN: tl.constexpr,
+    IN: tl.constexpr,
+    OUT: tl.constexpr,
+    SPATIAL_DIMS: tl.constexpr,
+    ACTIVATION: tl.constexpr,
+    PRECISION: tl.constexpr,
+):
+    """Pre-activations (OUT, positions) of the second layer. The first is cheap: its units are made as consumed."""
+    outputs = tl.arange(0, OUT)
+    inside = outputs < HIDDEN[1]
+    z = _biases(biases[1], outputs, inside, v[0].shape[0])
+    STEP: tl.constexpr = FIRST_UNITS if IN > FIRST_UNITS else IN
+    for start in range(0, IN, STEP):
+        units = start + tl.arange(0, STEP)
+        h = activate(first_layer(v, units, weights[0], biases[0], HIDDEN[0], SPATIAL_DIMS), ACTIVATION)
+        z = _weighted(_weights(weights[1], outputs, inside, units, HIDDEN[0]), h, z, PRECISION)
+    return z

@@ -18,8 +18,9 @@ Constexprs
 import triton
 import triton.language as tl
 
-from nerd_fast.kernels.calibrator import activate, boundary_distances, hidden_layers
-from nerd_fast.kernels.norm_forward import INTEGERS, outputs
+from nerd_fast.kernels.calibrator import activate, boundary_distances
+from nerd_fast.kernels.calibrator_outputs import hidden_layers, layer
+from nerd_fast.kernels.norm_forward import INTEGERS
 from nerd_fast.kernels.streaming import beside, places, share_of_batch
 
 
@@ -40,6 +41,7 @@ def norm_backward(
     x_stride_batch,
     x_stride_channel,
     x_stride_position,
+    channels,
     positions,
     batch,
     height,
@@ -52,7 +54,6 @@ def norm_backward(
     extent_w,
     shares,
     tiles,
-    CHANNELS: tl.constexpr,
     HIDDEN: tl.constexpr,
     PADDED: tl.constexpr,
     SPATIAL_DIMS: tl.constexpr,
@@ -62,7 +63,7 @@ def norm_backward(
     WANTS_X: tl.constexpr,
     WANTS_F: tl.constexpr,
     POSITIONS: tl.constexpr,
-    CHANNELS_AT_ONCE: tl.constexpr,
+    CHANNELS: tl.constexpr,
     SAMPLES: tl.constexpr,
     DEPTH: tl.constexpr,
 ):
@@ -85,17 +86,17 @@ def norm_backward(
         )
         zs = hidden_layers(v, weights, biases, HIDDEN, PADDED, SPATIAL_DIMS, ACTIVATION, DEPTH, PRECISION)
         h = activate(zs[-1], ACTIVATION)
-    for start_channel in range(0, CHANNELS, CHANNELS_AT_ONCE):
-        c = start_channel + tl.arange(0, CHANNELS_AT_ONCE)
-        present = (p < positions)[None, :, None] & (c < CHANNELS)[None, None, :]
+    for start_channel in range(0, channels, CHANNELS):
+        c = start_channel + tl.arange(0, CHANNELS)
+        present = (p < positions)[None, :, None] & (c < channels)[None, None, :]
         pixels = x + places(p, c, x_stride_position, x_stride_channel)
         upstream = grad + places(p, c, grad_stride_position, grad_stride_channel)
         if WANTS_X:
-            a = outputs(h, c, c < CHANNELS, weights[-1], biases[-1], HIDDEN[-1], DEPTH, PRECISION)
-            a = beside(pixels, (a,), first < 0)[0]
+            a = layer(h, c, c < channels, weights[-1], biases[-1], HIDDEN[-1], DEPTH, PRECISION)
+            a = beside(pixels, (tl.trans(a)[None, :, :],), first < 0)[0]
             downstream = grad_x + places(p, c, grad_x_stride_position, grad_x_stride_channel)
-        grad_a = tl.zeros([1, POSITIONS, CHANNELS_AT_ONCE], tl.float32)
-        grad_b = tl.zeros([1, POSITIONS, CHANNELS_AT_ONCE], tl.float32)
+        grad_a = tl.zeros([1, POSITIONS, CHANNELS], tl.float32)
+        grad_b = tl.zeros([1, POSITIONS, CHANNELS], tl.float32)
         for start in range(first, last, SAMPLES):
             features, gradients = (), ()
             for s in tl.static_range(SAMPLES):
@@ -115,7 +116,7 @@ def norm_backward(
                     tl.store(target, value, mask=present & (start + s < last))
         if WANTS_F:
             width_f = tl.cast(tiles, tl.int64) * POSITIONS
-            target = grad_f + share.to(tl.int64) * (2 * CHANNELS) * width_f + places(p, c, 1, width_f)
-            inside = tl.broadcast_to((c < CHANNELS)[None, None, :], [1, POSITIONS, CHANNELS_AT_ONCE])
+            target = grad_f + share.to(tl.int64) * (2 * channels) * width_f + places(p, c, 1, width_f)
+            inside = tl.broadcast_to((c < channels)[None, None, :], [1, POSITIONS, CHANNELS])
             tl.store(target, grad_a, mask=inside)
-            tl.store(target + CHANNELS * width_f, grad_b, mask=inside)
+            tl.store(target + channels * width_f, grad_b, mask=inside)

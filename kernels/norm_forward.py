@@ -1,24 +1,25 @@
 """The normalisation by position in one launch: boundary distances, calibrator and `y_c = a_c(v) x_c + b_c(v)`.
 
 One program owns POSITIONS positions and a share of the batch: it runs the calibrator once for its positions and then
-streams the samples, CHANNELS_AT_ONCE channels at a time. A tile is (1, POSITIONS, CHANNELS_AT_ONCE), and strides tell
-which axis is contiguous: one source serves both memory formats, and nothing of the loop passes through shared memory.
+streams the samples, CHANNELS channels at a time. A tile is (1, POSITIONS, CHANNELS), and strides tell which axis is
+contiguous: one source serves both memory formats, and nothing of the loop passes through shared memory.
 
 Pointers
     y, x     (B, C, N), each with its strides along batch, channel and position; y in x's dtype
     weights  tuple of (out, in) contiguous; biases tuple of (out,): the calibrator, with 2 C outputs
 Integers
-    positions N, batch B; height and width of x's last axes, the window's origin and the image's extent;
+    channels C, positions N, batch B; height and width of x's last axes, the window's origin and the image's extent;
     shares: over how many programs the batch of a tile is divided
 Constexprs
-    CHANNELS C; HIDDEN (widths) and PADDED (the same in powers of two from 16), SPATIAL_DIMS, ACTIVATION, SCALE,
-    DEPTH and PRECISION of the calibrator's products; POSITIONS, CHANNELS_AT_ONCE, SAMPLES: the tile
+    HIDDEN (widths) and PADDED (the same in powers of two from 16), SPATIAL_DIMS, ACTIVATION, SCALE, DEPTH and PRECISION
+    of the calibrator's products; POSITIONS, CHANNELS, SAMPLES: the tile
 """
 
 import triton
 import triton.language as tl
 
-from nerd_fast.kernels.calibrator import activate, boundary_distances, hidden_layers, layer
+from nerd_fast.kernels.calibrator import activate, boundary_distances
+from nerd_fast.kernels.calibrator_outputs import hidden_layers, layer
 from nerd_fast.kernels.streaming import beside, places, share_of_batch
 
 INTEGERS = (
@@ -47,6 +48,7 @@ def norm_forward(
     x_stride_batch,
     x_stride_channel,
     x_stride_position,
+    channels,
     positions,
     batch,
     height,
@@ -58,7 +60,6 @@ def norm_forward(
     extent_h,
     extent_w,
     shares,
-    CHANNELS: tl.constexpr,
     HIDDEN: tl.constexpr,
     PADDED: tl.constexpr,
     SPATIAL_DIMS: tl.constexpr,
@@ -66,7 +67,7 @@ def norm_forward(
     SCALE: tl.constexpr,
     PRECISION: tl.constexpr,
     POSITIONS: tl.constexpr,
-    CHANNELS_AT_ONCE: tl.constexpr,
+    CHANNELS: tl.constexpr,
     SAMPLES: tl.constexpr,
     DEPTH: tl.constexpr,
 ):
@@ -87,11 +88,10 @@ def norm_forward(
     )
     zs = hidden_layers(v, weights, biases, HIDDEN, PADDED, SPATIAL_DIMS, ACTIVATION, DEPTH, PRECISION)
     h = activate(zs[-1], ACTIVATION)
-    for start_channel in range(0, CHANNELS, CHANNELS_AT_ONCE):
-        c = start_channel + tl.arange(0, CHANNELS_AT_ONCE)
-        a = outputs(h, c, c < CHANNELS, weights[-1], biases[-1], HIDDEN[-1], DEPTH, PRECISION)
-        b = outputs(h, CHANNELS + c, c < CHANNELS, weights[-1], biases[-1], HIDDEN[-1], DEPTH, PRECISION)
-        present = (p < positions)[None, :, None] & (c < CHANNELS)[None, None, :]
+    for start_channel in range(0, channels, CHANNELS):
+        c = start_channel + tl.arange(0, CHANNELS)
+        a, b = _scale_and_shift(h, start_channel, channels, weights, biases, HIDDEN[-1], CHANNELS, DEPTH, PRECISION)
+        present = (p < positions)[None, :, None] & (c < channels)[None, None, :]
         pixels = x + places(p, c, x_stride_position, x_stride_channel)
         normalised = y + places(p, c, y_stride_position, y_stride_channel)
         a, b = beside(pixels, (a, b), first < 0)
@@ -107,9 +107,22 @@ def norm_forward(
 
 
 @triton.jit
-def outputs(h, c, inside, weight, bias, IN: tl.constexpr, DEPTH: tl.constexpr, PRECISION: tl.constexpr):
-    """The calibrator's outputs c at every position, as a tile of the batch loop.
+def _scale_and_shift(
+    h,
+    start,
+    channels,
+    weights,
+    biases,
+    IN: tl.constexpr,
+    CHANNELS: tl.constexpr,
+    DEPTH: tl.constexpr,
+    PRECISION: tl.constexpr,
+):
+    """a and b of the channels from `start` on as tiles of the batch loop, from one product.
 
-    Its third axis keeps the layout of a product on tensor cores from being preferred to that of the features.
+    From two, which read the same h, the compiler would keep all of it in registers from one to the other.
     """
-    return tl.reshape(layer(h, c, inside, weight, bias, IN, DEPTH, PRECISION), [1, h.shape[0], c.shape[0]])
+    both = tl.arange(0, 2 * CHANNELS)
+    c = start + both // 2
+    f = layer(h, c + both % 2 * channels, c < channels, weights[-1], biases[-1], IN, DEPTH, PRECISION)
+    return tl.split(tl.permute(tl.reshape(f, [1, CHANNELS, 2, h.shape[1]]), (0, 3, 1, 2)))

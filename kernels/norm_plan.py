@@ -35,16 +35,17 @@ def backward(description, shape, x_strides, grad_strides, grad_x_strides, wants)
 def plan_forward(head, shape, x_strides, y_strides):
     """`forward` without its cache."""
     x = plan.Features.of(shape, x_strides)
-    tile = norm_tiling.tile(head)
+    tile = norm_tiling.forward(head, x.channels_adjacent)
     tiles, shares = x.cover(tile)
     integers = {
         **_strides("y", flat(shape, y_strides)),
         **_strides("x", x.strides),
+        "channels": head.in_channels,
         "positions": x.positions,
         "batch": x.batch,
         "shares": shares,
     }
-    step = Step(norm_forward, tiles * shares, integers, _constants(head, tile), norm_tiling.options(tile))
+    step = Step(norm_forward, tiles * shares, integers, _constants(head, tile), plan.options(tile))
     return plan.Forward(step, x.strides.copied)
 
 
@@ -52,20 +53,21 @@ def plan_backward(head, shape, x_strides, grad_strides, grad_x_strides, wants):
     """`backward` without its cache."""
     x, grad = plan.Features.of(shape, x_strides), flat(shape, grad_strides)
     grad_x = flat(shape, grad_x_strides) if wants[0] else Flat(0, 0, 0, False)
-    tile = norm_tiling.tile(head)
+    tile = norm_tiling.backward(head, x.channels_adjacent)
     tiles, shares = x.cover(tile)
     wants_f = any(wants[1:])
     integers = {
         **_strides("grad_x", grad_x),
         **_strides("grad", grad),
         **_strides("x", x.strides),
+        "channels": head.in_channels,
         "positions": x.positions,
         "batch": x.batch,
         "shares": shares,
         "tiles": tiles,
     }
     constants = {**_constants(head, tile), "WANTS_X": wants[0], "WANTS_F": wants_f}
-    apply = Step(norm_backward, tiles * shares, integers, constants, norm_tiling.options(tile))
+    apply = Step(norm_backward, tiles * shares, integers, constants, plan.options(tile))
     copies = x.strides.copied, grad.copied, grad_x.copied
     if not wants_f:
         return plan.Backward(apply, None, None, None, None, None, (), False, *copies)
@@ -79,10 +81,9 @@ def plan_backward(head, shape, x_strides, grad_strides, grad_x_strides, wants):
 
 def _constants(head, tile):
     return {
-        "CHANNELS": head.in_channels,
         **plan.calibrator_constants(head),
         "POSITIONS": tile.positions,
-        "CHANNELS_AT_ONCE": tile.channels,
+        "CHANNELS": tile.channels,
         "SAMPLES": tile.samples,
         "DEPTH": tile.depth,
     }

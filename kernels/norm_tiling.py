@@ -2,26 +2,47 @@
 
 from dataclasses import dataclass
 
-from nerd_fast.kernels.tiling import DEPTH, POSITIONS, WIDE
+from nerd_fast.kernels.tiling import INNER, POSITIONS, WIDE
 
 
 @dataclass(frozen=True)
 class NormTile:
-    """What a program of `norm_forward` and `norm_backward` holds: see their constexprs."""
+    """What a program of `norm_forward` and `norm_backward` holds: see their constexprs.
+
+    `registers` is the most that a thread may take, with which it spills nothing: left to itself ptxas takes up to twice
+    as many, and half as many programs fit on a multiprocessor.
+    """
 
     positions: int
     channels: int
     samples: int
     depth: int
     num_warps: int
+    registers: int
 
 
-def tile(head):
-    """32 positions, a full line of 128 bytes of float32; a thread holds 4 features of a sample, 16 bytes of float32."""
+def forward(head, channels_adjacent):
+    """32 positions, a full line of 128 bytes of float32; a thread holds 4 features of a sample, 16 bytes of float32.
+
+    Of features in channels_last 4 samples at once take 92 registers.
+    """
+    registers = 72 if head.widest <= 32 else 80
+    if _since(head, 12) and head.widest > 32:  # whose ptxas holds more of a product: 232 bytes of stack at 80
+        registers = 168
+    return _tile(head, 2 if channels_adjacent else 4, registers)
+
+
+def backward(head, channels_adjacent):
+    """As the forward, with 2 samples of each of two tensors: 4 take 96 registers, in channels_last 128."""
+    return _tile(head, 2, 96 if _since(head, 10) else 80 if channels_adjacent else 64)
+
+
+def _tile(head, samples, registers):
     warps = 4 if head.widest <= WIDE else 8
-    return NormTile(POSITIONS, 32 * warps * 4 // POSITIONS, 4, DEPTH, warps)
+    plain = head.depth <= 2 and head.widest <= WIDE and head.precision == "ieee"
+    depth = INNER if plain else 32  # 64 deep, products of four layers of 128 spill 304 bytes, 16 deep 496
+    return NormTile(POSITIONS, 32 * warps * 4 // POSITIONS, samples, depth, warps, registers if plain else 255)
 
 
-def options(tile):
-    # Pipelining (num_stages) costs registers; Triton 3.10 turns fusion to FMA off unless it is asked for.
-    return {"num_warps": tile.num_warps, "num_stages": 1, "enable_fp_fusion": True}
+def _since(head, major):
+    return head.capability is not None and head.capability >= (major, 0)

@@ -88,12 +88,12 @@ class ForwardTile:
     registers: int
 
 
-# Position-first products run 16 deep: at 32 the ieee calibrator pass of width 64 spills (255 registers and 24 bytes of
-# stack on sm_90).
+# Position-first products, those of the wide calibrator's backward, run 16 deep: at 32 its ieee pass of width 64 spills
+# (255 registers and 24 bytes of stack on sm_90).
 DEPTH = 16
 
 # Units-first products read operands without conflicts, and ptxas loads them as it needs them: 64 deep at once. Steps of
-# 16 would pick rows through shared memory at widths of 64: 3,200 wavefronts a warp and tile of 32 positions, not 1,300.
+# 16 would pick rows through shared memory at widths of 64, but for the second layer, which makes the first as it goes.
 INNER = 64
 
 # 32 positions are a full 128-byte line of float32.
@@ -167,17 +167,22 @@ def _backward_registers(head, warps):
     if head.out_channels > 1 or warps == 8:
         return 255
     if head.in_channels > 16 or head.depth > 2 or head.widest > 32:
-        return 255 if head.in_channels > 16 and head.widest > 32 else 168
+        newest = head.capability is not None and head.capability >= (10, 0)  # 182: at 168 24 bytes spill
+        return 255 if head.widest > 32 and (head.in_channels > 16 or newest) else 168
     return 128 if head.modulates and not head.folded else 80
 
 
 def calibrator_backward(head):
-    """32 positions and 8 warps: 228 registers on sm_80 with hidden (64, 64), where 4 warps take 254.
+    """16 positions, 8 warps and 128 registers: two programs on a multiprocessor, where 32 take 208 registers. On sm_100
+    and later up to 16 outputs would spill 8 bytes so.
 
     At 32 positions four layers of width 128 take 58 KiB of shared memory, more than sm_75 gives, layers of 24, 8 and
     100 spill 128 bytes there, and the three products of tf32x3 64 to 640 wherever they run on tensor cores.
     """
     deep = sum(head.padded) > 256 or (head.widest > WIDE and head.depth > 2)
+    spills = head.outputs <= 16 and head.capability is not None and head.capability >= (10, 0)
+    if head.depth <= 2 and head.widest <= WIDE and head.precision == "ieee" and not spills:
+        return Tile(16, 1, 1, DEPTH, 8, 128)
     return Tile(16 if deep or head.precision == "tf32x3" else POSITIONS, 1, 1, DEPTH, 8)
 
 

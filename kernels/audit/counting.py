@@ -64,9 +64,10 @@ def cases():
 
 
 def count_configuration(configuration, architecture, kernels=None):
-    """The Counts of the launches of one configuration, of all its kernels or of those named."""
-    steps = launches(configuration, architecture, device="cpu")
-    wanted = [step for step in steps if kernels is None or _role(step) in kernels]
+    """The Counts of the launches of one configuration or normalisation, of all its kernels or of those named."""
+    of_head = isinstance(configuration, Configuration)
+    made = launches(configuration, architecture, "cpu") if of_head else configuration.launches(architecture, "cpu")
+    wanted = [step for step in made if kernels is None or _role(step) in kernels]
     return [count_launch(str(configuration), step, architecture) for step in wanted]
 
 

@@ -4,6 +4,7 @@
 """
 
 WARP = "wavefronts and shuffles of a warp"
+CONFLICTS = "wavefronts over the least"
 PROGRAMS = "programs on a multiprocessor"
 SHUFFLED = "shuffles of a thread"
 EXECUTED = "instructions of a thread"

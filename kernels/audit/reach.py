@@ -8,6 +8,7 @@ which is a breach too.
 from dataclasses import dataclass
 
 from nerd_fast.kernels.audit.for_now import (
+    CONFLICTS,
     COPY,
     EXECUTED,
     FOR_NOW,
@@ -25,6 +26,7 @@ STREAMING = ("apply_forward", "apply_backward")  # kernels that stream the featu
 PAPER = (16, 1)  # channels and classes
 MANY_CLASSES = (32, 14)
 WAVEFRONTS = {"apply_forward": 1000, "apply_backward": 750}
+LEAST_WAVEFRONTS = 1.3  # times what shared memory would take without conflicts
 SHUFFLES, INSTRUCTIONS = 200, 7000  # a thread of the forward at 14 classes; NeRDc may take half as much again
 BEYOND_DRAM = {"RTX 2080 Ti": 1.0, "RTX 4090": 1.0, "H100": 1.3}
 SECTORS = 1.1
@@ -70,14 +72,18 @@ class Figure:
 
 
 def figures(configuration, count):
-    """The Figures of one Count that have something to reach."""
-    kernel, size = count.kernel, (configuration.in_channels, configuration.out_channels)
-    head = name_of(configuration)
+    """The Figures of one Count, of a head's kernel or a normalisation's, that have something to reach."""
+    kernel, head = count.kernel, name_of(configuration)
     found = []
 
     def add(what, value, reach, at_least=False):
         found.append(Figure((kernel, head, what), count.architecture, value, reach, at_least))
 
+    if kernel != "sum_rows":  # which hardly uses shared memory
+        add(CONFLICTS, count.wavefronts / count.ideal_wavefronts, LEAST_WAVEFRONTS)
+    if kernel.startswith("norm_"):
+        return found
+    size = (configuration.in_channels, configuration.out_channels)
     if size == PAPER and kernel in WAVEFRONTS:
         add(WARP, count.wavefronts + count.shuffles, WAVEFRONTS[kernel])
     if (reach := resident_reach(configuration, kernel)) is not None:
@@ -98,6 +104,8 @@ def figures(configuration, count):
 
 def name_of(configuration):
     c = configuration
+    if not hasattr(c, "modulates"):
+        return str(c)
     return f"{'nerdm' if c.modulates else 'nerdc'} C{c.in_channels} K{c.out_channels} {c.layout}"
 
 

@@ -10,6 +10,7 @@ from nerd_fast.kernels.audit.configurations import SPATIAL, Budget, features, wi
 from nerd_fast.kernels.tiling import Head
 
 SPILLED = 128  # bytes of stack that may be left beyond the paper's sizes
+RESIDENT = {"norm_forward": 7, "norm_backward": 5}  # on a multiprocessor, hidden (32, 32)
 
 
 @dataclass(frozen=True)
@@ -69,12 +70,12 @@ class Norm:
         size = f"C{self.in_channels} hidden {'-'.join(map(str, self.hidden_channels))} {self.activation}"
         return f"norm {size} {len(self.spatial)}d {self.dtype} {self.layout} {self.precision}"
 
-    def launches(self, architecture):
-        """The Launches of a forward and then of a backward that wants every gradient, on tensors without memory."""
-        x = features(self)
+    def launches(self, architecture, device="meta"):
+        """The Launches of a forward and then of a backward that wants every gradient, on unwritten tensors."""
+        x = features(self, device)
         widths = (2 * len(self.spatial), *self.hidden_channels, 2 * self.in_channels)
-        weights = [torch.empty(o, i, device="meta") for i, o in itertools.pairwise(widths)]
-        biases = [torch.empty(o, device="meta") for o in widths[1:]]
+        weights = [torch.empty(o, i, device=device) for i, o in itertools.pairwise(widths)]
+        biases = [torch.empty(o, device=device) for o in widths[1:]]
         options = self.activation, None, self.precision, divmod(architecture, 10)
         head = Head(*norm_plan.describe(x.shape, self.hidden_channels, *options))
         call = heads.Call(x, None, weights, biases, (0,) * len(self.spatial), self.spatial)
@@ -90,11 +91,11 @@ class Norm:
         if step.kernel.__name__ not in ("norm_forward", "norm_backward"):
             return Budget(stack)
         tile, item = step.constants, getattr(torch, self.dtype).itemsize
-        moved = (
-            tile["SAMPLES"] * tile["POSITIONS"] * tile["CHANNELS_AT_ONCE"] * item // (32 * step.options["num_warps"])
-        )
+        moved = tile["SAMPLES"] * tile["POSITIONS"] * tile["CHANNELS"] * item // (32 * step.options["num_warps"])
         loaded = moved if step.kernel.__name__ == "norm_forward" else 2 * moved  # x, and the incoming gradient too
-        return Budget(stack, widest_access(self), loaded=loaded, stored=moved)
+        narrow = self in paper() and max(self.hidden_channels) <= 32
+        resident = RESIDENT[step.kernel.__name__] if narrow else 1
+        return Budget(stack, widest_access(self), loaded=loaded, stored=moved, resident=resident)
 
 
 def paper():

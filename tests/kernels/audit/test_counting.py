@@ -8,7 +8,7 @@ import torch
 import triton
 import triton.language as tl
 
-from nerd_fast.kernels.audit import counted, counting, gpus, model, reach
+from nerd_fast.kernels.audit import counted, counting, gpus, model, reach, streams
 from nerd_fast.kernels.audit.configurations import Configuration
 from nerd_fast.kernels.audit.for_now import FOR_NOW
 from nerd_fast.kernels.launch import Launch
@@ -51,6 +51,23 @@ def test_other_heads_are_within_budget(configuration, architecture, kernel):
     figures = reach.figures(configuration, count)
     assert figures
     assert not [figure.breach for figure in figures if figure.breach]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kernel", "configuration"),
+    [
+        ("norm_forward", streams.Norm(16, (32, 32))),
+        ("norm_backward", streams.Norm(32, (64, 64), layout="channels_last")),
+        ("apply_forward", Configuration(True, 16, 1, (64, 64))),
+        ("calibrator_backward", Configuration(True, 16, 1, (64, 64))),
+    ],
+    ids=str,
+)
+def test_shared_memory_is_read_without_conflicts(kernel, configuration):
+    (count,) = counting.count_configuration(configuration, 75, (kernel,))
+    conflicts = [figure for figure in reach.figures(configuration, count) if figure.key[2] == reach.CONFLICTS]
+    assert [figure.breach for figure in conflicts] == [None]
 
 
 @pytest.mark.slow

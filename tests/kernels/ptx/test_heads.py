@@ -27,6 +27,11 @@ def test_logits_and_gradients_are_faithful(variant, dtype, layout, spatial):
     assert_faithful(PAPER(variant=variant, dtype=dtype, layout=layout, spatial=spatial))
 
 
+@pytest.mark.parametrize(("architecture", "variant"), [(75, "nerdm"), (120, "nerdc")], indirect=["architecture"])
+def test_wide_hidden_layers_are_faithful(variant):
+    assert_faithful(Case(variant=variant, channels=16, hidden=(64, 64), spatial=(3, 16)))
+
+
 @pytest.mark.parametrize(("architecture", "variant"), [(80, "nerdm"), (75, "nerdc")], indirect=["architecture"])
 def test_several_classes_and_a_bias_are_faithful(variant):
     assert_faithful(Case(variant=variant, channels=32, classes=14, hidden=(16,), spatial=(3, 16), bias=True))

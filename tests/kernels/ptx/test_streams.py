@@ -32,6 +32,13 @@ def test_a_normalisation_is_faithful(dtype, layout, spatial):
     assert_norm_is_faithful(dtype=dtype, layout=layout, spatial=spatial)
 
 
+@pytest.mark.parametrize(
+    ("architecture", "layout"), [(90, "contiguous"), (75, "channels_last")], indirect=["architecture"]
+)
+def test_a_normalisation_with_wide_layers_is_faithful(layout):
+    assert_norm_is_faithful(hidden=(64, 64), layout=layout)
+
+
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("layout", ["contiguous", "channels_last", "sliced columns", "transposed"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
