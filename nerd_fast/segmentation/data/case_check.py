@@ -10,7 +10,7 @@ import numpy as np
 from nerd_fast.segmentation.base.errors import DataError
 from nerd_fast.segmentation.base.faults import fault_of
 from nerd_fast.segmentation.data.grids import Grid
-from nerd_fast.segmentation.data.prepared import class_numbers
+from nerd_fast.segmentation.data.prepared import class_numbers, intensity_limits
 from nerd_fast.segmentation.data.report import Problem
 from nerd_fast.segmentation.data.slices import SliceGeometry, outside_of_crop
 from nerd_fast.segmentation.data.volumes import (
@@ -26,9 +26,9 @@ from nerd_fast.segmentation.data.volumes import (
 class CaseCheck:
     """The checks of one case: the grid of its first readable channel, the digests of its voxels, its problems."""
 
-    def __init__(self, dataset, case, problems, values, size, axis, nonfinite, allow_geometry_mismatch):
+    def __init__(self, dataset, case, problems, *, size, axis, percentiles, nonfinite, allow_geometry_mismatch):
         self.dataset, self.case, self.problems = dataset, case, problems
-        self.values, self.size, self.axis = values, size, axis
+        self.size, self.axis, self.percentiles = size, axis, percentiles
         self.nonfinite, self.allow_geometry_mismatch = nonfinite, allow_geometry_mismatch
         self.grid: Grid | None = None
         self.geometry: SliceGeometry | None = None
@@ -71,16 +71,8 @@ class CaseCheck:
         return volume
 
     def _check_contrast(self, channel: str, volume: Volume) -> None:
-        if volume.data.min() < volume.data.max():
+        if self._passes(intensity_limits, volume.data, volume.source, self.percentiles, severity="error"):
             self.digests[channel] = hashlib.sha256(volume.data).hexdigest()
-            return
-        self._report(
-            "error",
-            volume.source,
-            f"the same intensity {volume.data.flat[0]:g} in every voxel",
-            "an image with contrast",
-            "export the channel again or leave the case out",
-        )
 
     def _on_grid(self, volume: Volume) -> Volume | None:
         """The volume on the grid of the case; None, and an error in the report, where it is not and may not be."""
@@ -116,14 +108,14 @@ class CaseCheck:
         self.seen = np.zeros(volume.shape, dtype=bool)
 
     def _label(self) -> None:
-        label = read_label(self.case.label, (*self.values, *self.dataset.ignore_values))
+        label = read_label(self.case.label, (*self.dataset.label_values, *self.dataset.ignore_values))
         self._report_allowed(label, "whole numbers", "export the label again as integers")
         self._take_header(label)
         if self.grid is not None:
             label = self._on_grid(label)
         if label is None:
             return
-        truth, _ = class_numbers(label, self.values, self.dataset.ignore_values)
+        truth, _ = class_numbers(label, self.dataset.label_values, self.dataset.ignore_values)
         if not truth.any():
             self._report(
                 "warning", label.source, "an empty label", "some voxels of a class", "check that nothing is to be found"

@@ -41,20 +41,31 @@ class PreparedCase:
     warnings: tuple[str, ...] = ()
 
 
+def intensity_limits(
+    data: np.ndarray, source: str | os.PathLike, percentiles: tuple[float, float] = (0, 100)
+) -> tuple[float, float]:
+    """The intensities of `data` at these percentiles, which become 0 and 1. Raises DataError where they are equal."""
+    low, high = (data.min(), data.max()) if tuple(percentiles) == (0, 100) else np.percentile(data, percentiles)
+    if not high > low:
+        flat = data.min() == data.max()
+        raise data_error(
+            source,
+            found=f"the same intensity {low:g} "
+            + ("in every voxel" if flat else "at the percentiles {:g} and {:g}".format(*percentiles)),
+            expected="an image with contrast",
+            remedy="export the channel again or leave the case out"
+            if flat
+            else "choose --percentiles further apart, or leave the case out",
+        )
+    return float(low), float(high)
+
+
 def scale_to_unit(
     data: np.ndarray, source: str | os.PathLike, percentiles: tuple[float, float] = (0, 100)
 ) -> np.ndarray:
     """`data` as float32 with these percentiles at 0 and 1, clipped to [0, 1]. Raises DataError where they are equal."""
-    low, high = (data.min(), data.max()) if tuple(percentiles) == (0, 100) else np.percentile(data, percentiles)
-    if not high > low:
-        raise data_error(
-            source,
-            found=f"the same intensity {low:g} "
-            + ("in every voxel" if data.min() == data.max() else f"at {percentiles} %"),
-            expected="an image with contrast",
-            remedy="export the channel again or leave the case out",
-        )
-    low, extent = float(low), float(high) - float(low)
+    low, high = intensity_limits(data, source, percentiles)
+    extent = high - low
     scaled = np.empty_like(data, dtype=np.float32)
     for index, slab in enumerate(data):  # in double precision, which cannot overflow, a slab at a time to save memory
         scaled[index] = np.clip((slab - np.float64(low)) / extent, 0, 1)

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from typing import Literal
@@ -12,7 +12,7 @@ import numpy as np
 from nerd_fast.segmentation.base.errors import DataError
 from nerd_fast.segmentation.base.faults import fault_of
 from nerd_fast.segmentation.data.case_check import CaseCheck
-from nerd_fast.segmentation.data.cases import Case, DataSet
+from nerd_fast.segmentation.data.cases import DataSet
 from nerd_fast.segmentation.data.grids import Grid
 from nerd_fast.segmentation.data.report import Problem, Report
 from nerd_fast.segmentation.data.slices import (
@@ -31,34 +31,40 @@ def verify_dataset(
     split: Mapping[str, Sequence[str]] | str | os.PathLike | None = None,
     size: tuple[int, ...] | None = None,
     axis: int | None = None,
-    label_values: Sequence[int] | None = None,
+    percentiles: tuple[float, float] = (0, 100),
     nonfinite: Literal["error", "zero"] = "error",
     allow_geometry_mismatch: bool = False,
-    progress: Callable[[Sequence[Case]], Sequence[Case]] = lambda cases: cases,
 ) -> Report:
     """Reads every file of every case to its end and reports what is wrong, all of it.
 
-    Errors: a file that is missing, damaged or not one real-valued volume; NaN or infinity; a constant channel; images
-    of one case on different grids; label values that are not declared; a split that does not fit its cases, with one
-    patient in two parts, or with the same scan in two parts under different names; without `axis`, cases that lie
-    across different axes by their spacing. Warnings: an empty label; a case without a label; voxels of the label and
-    of the scan that a crop to `size` cuts off; a header that says two things (pixdim or qform at odds with the sform);
-    axes that are not at right angles; pixels of another size than those of the other cases; the same scan twice outside
-    of the parts of a split; cases in no part. With `nonfinite` "zero" NaN and infinity in channels are warnings, and
-    with `allow_geometry_mismatch` images on different grids are, whose axes are equally long. Notes: units of length
-    that are not stated or not mm.
+    Errors: a file that is missing, damaged or not one real-valued volume; NaN or infinity; a channel of the same
+    intensity at both `percentiles`, which are to become 0 and 1; images of one case on different grids; label values
+    that are not declared; a split that does not fit its cases, with one patient in two parts, or with the same scan in
+    two parts under different names; without `axis`, cases that lie across different axes by their spacing. Warnings: an
+    empty label; a case without a label; voxels of the label and of the scan that a crop to `size` cuts off; a header
+    that says two things (pixdim or qform at odds with the sform); axes that are not at right angles; pixels of another
+    size than those of the other cases; the same scan twice outside of the parts of a split; cases in no part. With
+    `nonfinite` "zero" NaN and infinity in channels are warnings, and with `allow_geometry_mismatch` images on different
+    grids are, whose axes are equally long. Notes: units of length that are not stated or not mm.
 
-    `split`, names per part or a split file, is the data set's own where None; `size` None means no crop. `progress`
-    wraps the cases as they are read.
+    `split`, names per part or a split file, is the data set's own where None; `size` None means no crop.
     """
     problems: list[Problem] = []
     split = _sound_split(dataset, split, problems)
-    values = tuple(label_values or dataset.label_values)
     grids, found_grids, seen, pixels = {}, {}, defaultdict(list), 0
     units: dict[str, list[str]] = defaultdict(list)
     axis = _common_axis(dataset, problems) if axis is None else axis
-    for case in progress(dataset.cases):
-        found = CaseCheck(dataset, case, problems, values, size, axis, nonfinite, allow_geometry_mismatch)
+    for case in dataset.cases:
+        found = CaseCheck(
+            dataset,
+            case,
+            problems,
+            size=size,
+            axis=axis,
+            percentiles=percentiles,
+            nonfinite=nonfinite,
+            allow_geometry_mismatch=allow_geometry_mismatch,
+        )
         found.run()
         for file, unit in found.units.items():
             units[unit].append(file)

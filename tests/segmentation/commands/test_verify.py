@@ -3,6 +3,9 @@
 import json
 import shutil
 
+import numpy as np
+
+from tests.segmentation import damage
 from tests.segmentation.runs_for_tests import arguments, command, refused
 
 
@@ -43,6 +46,12 @@ def test_too_few_cases_to_split_are_not_ready(copy, tmp_path):
     for number in (2, 3, 4):
         shutil.rmtree(copy / f"case0{number}")
     neither(copy, tmp_path, says="case")
+
+
+def test_a_channel_without_contrast_at_the_percentiles_is_not_ready(copy, tmp_path):
+    damage.replace(copy, "T1", lambda array, affine: (np.where(np.arange(len(array)) < 4, array.T, 0).T, affine))
+    assert command("verify", "--data", copy)[0] == 0
+    neither(copy, tmp_path, "--percentiles", "1", "50", says="the same intensity 0 at the percentiles 1 and 50")
 
 
 def test_a_value_that_is_not_declared_names_the_option(copy):

@@ -1,6 +1,7 @@
 import gzip
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -149,6 +150,16 @@ def test_another_shape_is_an_error_whatever_is_allowed(folder):
     assert (severity, found) == ("error", "(5, 6, 4) stored voxels")
 
 
+def test_a_channel_without_contrast_at_the_percentiles_is_an_error(folder):
+    data = np.zeros((6, 5, 4), np.int16)
+    data[0] = np.arange(20).reshape(5, 4)  # 101 of 120 voxels are 0
+    write_nifti(folder / "c0" / "T1.nii.gz", data)
+    assert problems(folder) == []
+    assert problems(folder, percentiles=(1, 50)) == [
+        ("error", "c0", "the same intensity 0 at the percentiles 1 and 50")
+    ]
+
+
 def test_a_channel_of_nothing_but_nan_is_constant_once_it_is_zero(folder):
     write_nifti(folder / "c0" / "T1.nii.gz", np.full((6, 5, 4), np.nan, dtype=np.float32))
     found = [(severity, found) for severity, _, found in problems(folder, nonfinite="zero")]
@@ -255,7 +266,8 @@ def test_cases_in_no_part_are_a_warning(folder):
 
 def test_declared_label_values_replace_those_of_the_layout(folder):
     break_values(folder / "c2")
-    assert check(folder, label_values=(0, 1, 3)).ok
+    dataset = find_cases(folder, channels=["FLAIR", "T1"], label="lesion")
+    assert verify_dataset(replace(dataset, label_values=(0, 1, 3))).ok
 
 
 def test_report_as_json_and_text_say_the_same(folder):
@@ -274,18 +286,6 @@ def test_report_as_json_and_text_say_the_same(folder):
     assert lines[2].startswith("warning: c0: ")
     assert lines[3] == f"note: {content['notes'][0]}"
     assert lines[4] == "1 errors, 1 warnings: not to be trained on"
-
-
-def test_progress_sees_every_case(folder):
-    seen = []
-
-    def progress(cases):
-        for case in cases:
-            seen.append(case.name)
-            yield case
-
-    check(folder, progress=progress)
-    assert seen == [f"c{n}" for n in range(6)]
 
 
 @pytest.mark.slow

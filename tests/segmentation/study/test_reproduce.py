@@ -7,6 +7,7 @@ import shutil
 import signal
 import weakref
 
+import numpy as np
 import pytest
 import torch
 
@@ -15,6 +16,7 @@ from nerd_fast.segmentation.base.errors import CheckpointError, Interrupted, Non
 from nerd_fast.segmentation.data.phantom import write_phantom
 from nerd_fast.segmentation.study import execution
 from nerd_fast.segmentation.training import training
+from tests.segmentation import damage
 
 SMALL = ["--filters", "16", "--seeds", "0", "--epochs", "1", "--accelerator", "cpu", "--every", "2"]
 
@@ -206,6 +208,14 @@ def test_data_of_other_channels_are_refused_before_anything_is_written(tmp_path,
     arguments = ["reproduce", "la", "--data", str(data), "--out", str(tmp_path / "out"), *SMALL]
     assert main(arguments) == 3
     assert "found the channels FLAIR, T1; expected 1 as in the paper (LGE-MRI)" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_scan_without_contrast_at_the_percentiles_is_refused_before_anything_is_trained(tmp_path, data, capsys):
+    copy = shutil.copytree(data, tmp_path / "data")
+    damage.replace(copy, "T1", lambda array, affine: (np.where(np.arange(len(array)) < 4, array.T, 0).T, affine))
+    assert run_study(copy, tmp_path / "out", "--percentiles", "1", "50") == 3
+    assert "the same intensity 0 at the percentiles 1 and 50" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
