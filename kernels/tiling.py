@@ -173,16 +173,16 @@ def _backward_registers(head, warps):
 
 
 def calibrator_backward(head):
-    """16 positions, 8 warps and 128 registers: two programs on a multiprocessor, where 32 take 208 registers. On sm_100
-    and later up to 16 outputs would spill 8 bytes so.
+    """8 warps and 128 registers, two programs on a multiprocessor: 32 positions at hidden widths up to 32, 16 up to 64,
+    where 32 take 208 registers. On sm_100 and later 16 outputs of layers of 64 would spill 8 bytes so.
 
     At 32 positions four layers of width 128 take 58 KiB of shared memory, more than sm_75 gives, layers of 24, 8 and
     100 spill 128 bytes there, and the three products of tf32x3 64 to 640 wherever they run on tensor cores.
     """
     deep = sum(head.padded) > 256 or (head.widest > WIDE and head.depth > 2)
-    spills = head.outputs <= 16 and head.capability is not None and head.capability >= (10, 0)
+    spills = head.widest > 32 and head.outputs <= 16 and head.capability is not None and head.capability >= (10, 0)
     if head.depth <= 2 and head.widest <= WIDE and head.precision == "ieee" and not spills:
-        return Tile(16, 1, 1, DEPTH, 8, 128)
+        return Tile(16 if head.widest > 32 else POSITIONS, 1, 1, DEPTH, 8, 128)
     return Tile(16 if deep or head.precision == "tf32x3" else POSITIONS, 1, 1, DEPTH, 8)
 
 
