@@ -42,3 +42,11 @@ def write_case(folder, *, channels=("FLAIR", "T1"), label="lesion", shape=(6, 5,
         mask[1:3, 1:3, 1:3] = 1
         write_nifti(Path(folder) / f"{label}.nii.gz", mask, affine)
     return Path(folder)
+
+
+def blocks(*corners):
+    """A mask (16, 16, 4) with a block at each corner."""
+    mask = np.zeros((16, 16, 4), dtype=np.uint8)
+    for x, y in corners:
+        mask[x : x + 3, y : y + 3, 1:3] = 1
+    return mask

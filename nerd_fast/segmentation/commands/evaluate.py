@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -10,11 +9,6 @@ from nerd_fast.segmentation.base.config import InferenceOptions, check, option, 
 
 if TYPE_CHECKING:
     from nerd_fast.segmentation.scores.scoring import Evaluation
-
-
-VOXELS = ("dice", "jaccard", "hd_mm", "hd95_mm", "assd_mm", "truth_ml", "predicted_ml")
-LESIONS = ("ldice", "ltpr", "lfpr", "truth_lesions", "predicted_lesions")
-CHALLENGE = ("wmh_hd95_mm", "wmh_avd_percent", "wmh_recall", "wmh_f1")
 
 
 @dataclass
@@ -54,22 +48,12 @@ def evaluate(options: EvaluateOptions) -> Evaluation:
 
 def run(options: EvaluateOptions) -> None:
     """Print the means that matter for the data, and where all metrics of each case are."""
+    from nerd_fast.segmentation.scores.choice import metrics_that_matter
+
     evaluation = evaluate(options)
-    for name in metrics_that_matter(evaluation):
+    for name in metrics_that_matter(evaluation.summary, is_wmh2017=evaluation.header["wmh2017"]):
         entry = evaluation.summary[name]
         undefined = f"  ({entry['undefined']} undefined)" if entry["undefined"] else ""
         spread = f" +- {entry['std']:.4f}" if entry["n"] > 1 else ""
         print(f"{name:24} {entry['mean']:10.4f}{spread}  n {entry['n']}{undefined}")
     print(evaluation.file)
-
-
-def metrics_that_matter(evaluation: Evaluation) -> list[str]:
-    """The metrics to print: of voxels always, of lesions where scans have several, the challenge's for its data."""
-    summary = evaluation.summary
-    shown = []
-    for prefix in [name.removesuffix("dice") for name in summary if re.fullmatch(r"(label\d+_)?dice", name)]:
-        several = summary[f"{prefix}truth_lesions"]["mean"] > 2
-        lesions = LESIONS if several else ()
-        challenge = CHALLENGE if evaluation.header["ignore_values"] else ()
-        shown += [prefix + name for name in (*VOXELS, *lesions, *challenge)]
-    return [*shown, *(["label_voxels_lost"] if summary["label_voxels_lost"]["mean"] else [])]

@@ -8,6 +8,9 @@ from pathlib import Path
 from nerd_fast.segmentation.base.faults import data_error
 from nerd_fast.segmentation.data.headers import SUFFIXES, stem, suffix
 
+WMH2017 = ("wmh2017", "wmh2017-orig")
+"""The layouts of the WMH challenge of 2017: label 2 is other pathology there, and the challenge has its own metrics."""
+
 
 @dataclass(frozen=True)
 class Case:

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, replace
 
 from nerd_fast.segmentation.base.errors import CheckpointError, DataError, UsageError
 from nerd_fast.segmentation.base.typed import make_typed
+from nerd_fast.segmentation.data.cases import WMH2017
 from nerd_fast.segmentation.data.layouts import find_cases
 from nerd_fast.segmentation.data.prepared import prepare_case
 from nerd_fast.segmentation.data.slices import (
@@ -28,7 +29,7 @@ class RunData:
     each file read in training, relative to the data folder, to its SHA-256.
 
     The defaults are what runs did that do not say: no common axis, whose place the header of each scan took, and
-    padding with zero.
+    padding with zero; their `layout`, that of the data set, is not known.
     """
 
     channels: list[str]
@@ -44,6 +45,7 @@ class RunData:
     allow_geometry_mismatch: bool = False
     padding: str = "zero"
     spacing: list[float] | None = None
+    layout: str | None = None
 
     def __post_init__(self):
         make_typed(self)
@@ -58,8 +60,16 @@ class RunData:
             ) from error
 
     @property
-    def classes(self):
+    def classes(self) -> int:
+        """How many classes there are beside background."""
         return len(self.label_values) - 1
+
+    @property
+    def is_wmh2017(self) -> bool:
+        """Whether these are data of the WMH challenge, with other pathology in label 2 and metrics of its own."""
+        if self.layout is None:  # no other layout has a label of that name and ignores that value
+            return self.label == "wmh" and self.ignore_values == [2]
+        return self.layout in WMH2017
 
     def read_as(self, options):
         """These data with what `options` say of NaN and of geometry; None leaves it as the run was trained."""
@@ -70,9 +80,11 @@ class RunData:
     def differences(self, other):
         """Lines that say how these data differ from those of `other`; no line where they are the same.
 
-        What an older run does not say, its axis and its spacing, is no difference.
+        What an older run does not say, its axis and its spacing, is no difference; nor is another layout in which the
+        same is found.
         """
         mine, theirs = asdict(self), asdict(other)
+        del mine["layout"], theirs["layout"]
         for name in ("axis", "spacing"):
             if theirs[name] is None:
                 mine[name] = None
@@ -132,6 +144,7 @@ def load_training(config, *, padding="background"):
         allow_geometry_mismatch=config.allow_geometry_mismatch,
         padding=padding,
         spacing=list(typical_spacing(grids["train"], axis)),
+        layout=dataset.layout,
     )
     prepared = {part: [prepare(case, data) for case in found] for part, found in cases.items()}
     return data, prepared["train"], prepared["val"]

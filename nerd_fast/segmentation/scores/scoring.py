@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from nerd_fast.segmentation.base.errors import DataError
+from nerd_fast.segmentation.base.errors import DataError, UsageError
 from nerd_fast.segmentation.network.inference import mask_of
 from nerd_fast.segmentation.network.trained import load_run
 from nerd_fast.segmentation.runs.loading import find_data, find_split, prepare
@@ -29,6 +29,7 @@ def evaluate_run(options) -> Evaluation:
     network, config, data, checkpoint = load_run(options)
     destination = options.out or Path(options.run) / f"metrics_{options.subset}.json"
     evaluation.check_destination(destination)
+    check_label_2(options.label_2, data.is_wmh2017, options.run)
     data = data.read_as(options)
     dataset = find_data(_DataOf(options, data))
     split = find_split(dataset, options.split, config.seed) if options.split else data.split
@@ -50,11 +51,21 @@ def evaluate_run(options) -> Evaluation:
         "connectivity": options.connectivity,
         "label_2": options.label_2,
         "ignore_values": data.ignore_values,
+        "wmh2017": data.is_wmh2017,
         "nonfinite": data.nonfinite,
         "allow_geometry_mismatch": data.allow_geometry_mismatch,
     }
     written, _ = evaluation.write_results(destination, rows, summary, header)
     return Evaluation(summary, rows, header, written)
+
+
+def check_label_2(choice, is_wmh2017, where):
+    """Raise UsageError for a choice about label 2 in data of another layout than the WMH challenge's."""
+    if choice == "background" and not is_wmh2017:
+        raise UsageError(
+            f"--label-2: found background for {where}, whose data are not laid out as the WMH challenge's; expected "
+            "exclude, for other pathology has a label there alone"
+        )
 
 
 def evaluate_case(network, case, data, options):

@@ -14,12 +14,13 @@ from pathlib import Path
 import torch
 
 from nerd_fast.segmentation.base.errors import CheckpointError, DataError, Interrupted, NonFiniteError, UsageError
+from nerd_fast.segmentation.data.cases import WMH2017
 from nerd_fast.segmentation.data.slices import common_axis, first_grids, largest_size
 from nerd_fast.segmentation.data.verify import verify_dataset
 from nerd_fast.segmentation.network.trained import device_of
 from nerd_fast.segmentation.runs.loading import find_data
 from nerd_fast.segmentation.runs.runs import LAST
-from nerd_fast.segmentation.scores.scoring import evaluate_run
+from nerd_fast.segmentation.scores.scoring import check_label_2, evaluate_run
 from nerd_fast.segmentation.study.output import draw_figures, write_tables
 from nerd_fast.segmentation.study.protocol import PROTOCOLS, crop_size, plan, resolve
 from nerd_fast.segmentation.study.study import SPLIT, choose_split, note_failure, open_study, state_of
@@ -63,6 +64,7 @@ def _prepare(options):
             f"{options.data}: found the label values {', '.join(map(str, dataset.label_values))}; expected background "
             "and one class as in the paper. Choose with --label-values"
         )
+    check_label_2(options.label_2, dataset.layout in WMH2017, options.data)
     split, source = choose_split(dataset, options, protocol)
     if not split["train"] or not split["test"]:
         raise DataError(f"{options.data}: {source} has no case to train or to test on; expected one or more of each")

@@ -1,5 +1,7 @@
 """What `evaluate` leaves out and joins is what was chosen: label 2 of WMH scans, and which voxels make a lesion."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -8,7 +10,8 @@ from nerd_fast.segmentation.data.layouts import find_cases
 from nerd_fast.segmentation.network import inference
 from nerd_fast.segmentation.runs.loading import RunData
 from nerd_fast.segmentation.scores import scoring
-from tests.segmentation.data.test_layouts import wmh_fake
+from tests.segmentation.data.test_layouts import nnunet_fake, wmh_fake
+from tests.segmentation.runs_for_tests import refused
 
 SIZE = [6, 5]
 
@@ -40,6 +43,31 @@ def test_label_2_is_left_out_or_background_as_chosen(scan, monkeypatch):
     voxel = np.prod((1.5, 1.25, 3)) / 1000
     assert background["predicted_ml"] - excluded["predicted_ml"] == pytest.approx(voxel)
     assert background["truth_ml"] == excluded["truth_ml"] == pytest.approx(voxel)
+
+
+@pytest.mark.parametrize(("make", "is_wmh2017"), [(wmh_fake, True), (nnunet_fake, False)])
+def test_only_the_data_of_the_challenge_have_its_metrics_and_a_label_2(tmp_path, make, is_wmh2017):
+    dataset = find_cases(make(tmp_path))
+    assert dataset.ignore_values, "both leave voxels out"
+    data = RunData(
+        channels=list(dataset.channels),
+        label=dataset.label,
+        label_values=list(dataset.label_values),
+        ignore_values=list(dataset.ignore_values),
+        size=SIZE,
+        axis=2,
+        percentiles=[0, 100],
+        split={},
+        files={},
+        layout=dataset.layout,
+    )
+    older = replace(data, layout=None)
+    assert data.is_wmh2017 == older.is_wmh2017 == is_wmh2017
+
+
+def test_a_choice_about_label_2_is_refused_where_no_data_of_the_challenge_are(data, run, tmp_path):
+    words = ("evaluate", "--run", run, "--data", data, "--out", tmp_path / "m.json", "--label-2", "background")
+    refused(2, *words, leaves=tmp_path, says=["--label-2: found background", "expected exclude"])
 
 
 def two_corners(images):

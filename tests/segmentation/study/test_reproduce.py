@@ -219,6 +219,12 @@ def test_a_scan_without_contrast_at_the_percentiles_is_refused_before_anything_i
     assert not (tmp_path / "out").exists()
 
 
+def test_a_choice_about_label_2_is_refused_where_no_data_of_the_challenge_are(tmp_path, data, capsys):
+    assert run_study(data, tmp_path / "out", "--label-2", "background") == 2
+    assert "--label-2: found background" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_study_needs_data_and_a_folder(tmp_path, capsys):
     assert main(["reproduce", "wmh", "--out", str(tmp_path)]) == 2
     assert "--data is missing" in capsys.readouterr().err
