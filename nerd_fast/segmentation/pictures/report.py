@@ -26,10 +26,11 @@ from nerd_fast.segmentation.pictures.page import (
     table_html,
 )
 from nerd_fast.segmentation.pictures.plots import read_curves
-from nerd_fast.segmentation.pictures.report_tables import case_table, classes_of, difference_table, metric_table
+from nerd_fast.segmentation.pictures.report_tables import case_table, difference_table, metric_table
 from nerd_fast.segmentation.runs.checkpoints import read_checkpoint
 from nerd_fast.segmentation.runs.loading import RunData
 from nerd_fast.segmentation.runs.runs import METRICS, config_of
+from nerd_fast.segmentation.scores.choice import classes_in, metrics_that_matter
 from nerd_fast.segmentation.scores.evaluation import read_results
 
 TITLE = "Segmentation report"
@@ -114,7 +115,11 @@ def _page(runs, cases, subset, folder):
     ]
     if maps := _maps_html(runs, folder):
         sections.append(("What the heads learned", maps))
-    sections += [("Every case", case_table(_documents(runs))), ("How it was made", _configuration_html(runs))]
+    prefix = classes_in(first.results["summary"])[0]
+    sections += [
+        ("Every case", case_table(_documents(runs), prefix, _chosen(runs))),
+        ("How it was made", _configuration_html(runs)),
+    ]
     return page(f"{TITLE}: {names}", lead, sections)
 
 
@@ -122,26 +127,34 @@ def _documents(runs):
     return {name: each.results for name, each in runs.items()}
 
 
+def _chosen(runs):
+    """The metrics that matter for the data, which all runs have in common."""
+    first = next(iter(runs.values()))
+    return metrics_that_matter(first.results["summary"], is_wmh2017=first.data.is_wmh2017)
+
+
 def _results_html(runs, subset):
-    classes = classes_of(_documents(runs))
+    chosen = _chosen(runs)
+    classes = classes_in(next(iter(runs.values())).results["summary"])
     cards = [
         (f"{each.model} · {name}", *_dice(each.results["summary"][f"{classes[0]}dice"])) for name, each in runs.items()
     ]
     parts = [cards_html(cards)]
     for prefix in classes:
         parts += [heading_html(prefix.rstrip("_"))] if prefix else []
-        parts += [metric_table(_documents(runs), prefix)]
+        parts += [metric_table(_documents(runs), prefix, chosen)]
     header = next(iter(runs.values())).results["header"]
     parts.append(
         note_html(
             f"Mean ± standard deviation over the {subset} cases, of {header['checkpoint']}, at the threshold "
             f"{header['threshold']}, scored {'inside the crop' if header['score_in_crop'] else 'in the whole volume'}; "
-            "[u/v]: u of v values undefined and in no mean. HD95 and ASSD in mm, lesions are 3-D components."
+            "[u/v]: u of v values undefined and in no mean. HD95 and ASSD in mm"
+            + (", lesions are 3-D components." if any(name.endswith("ldice") for name in chosen) else ".")
         )
     )
     if len(runs) > 1:
         parts += [heading_html(f"Differences to {next(iter(runs))}")]
-        parts += [difference_table(_documents(runs), prefix) for prefix in classes]
+        parts += [difference_table(_documents(runs), prefix, chosen) for prefix in classes]
     return "".join(parts)
 
 

@@ -1,13 +1,12 @@
 """The numbers of evaluated runs as tables of a page."""
 
-import re
-
 import numpy as np
 
 from nerd_fast.segmentation.base.tables import DICE, JACCARD, LDICE, LFPR, LTPR, Metric, differences_table, few_cases
 from nerd_fast.segmentation.pictures.page import note_html, table_html
 from nerd_fast.segmentation.scores.statistics import compare
 
+# Of these columns a table has those whose metrics matter for the data, as `evaluate` chooses them.
 CLASS_METRICS = (
     DICE,
     JACCARD,
@@ -22,29 +21,27 @@ DIFFERENCE_METRICS = (DICE, Metric("hd95_mm", "HD95 (mm) ↓"), LDICE, LTPR, LFP
 CASE_METRICS = (DICE, Metric("hd95_mm", "HD95 (mm) ↓"), LTPR, LFPR)
 
 
-def classes_of(documents):
-    """The prefixes of the metrics: "" for one class, "label1_", "label2_", ... for several."""
-    summary = next(iter(documents.values()))["summary"]
-    return sorted(found[1] for key in summary if (found := re.fullmatch(r"((?:label\d+_)?)dice", key)))
+def metric_table(documents, prefix, chosen):
+    """Mean ± deviation over the cases, a row per run; the best mean of a column of several runs is marked.
 
-
-def metric_table(documents, prefix):
-    """Mean ± deviation over the cases, a row per run; the best mean of a column of several runs is marked."""
+    `prefix` is that of the class, `chosen` are the metrics that matter (`choice.metrics_that_matter`).
+    """
+    metrics = _columns(CLASS_METRICS, prefix, chosen)
     rows, means = [], []
     for name, document in documents.items():
-        entries = [document["summary"][prefix + metric.key] for metric in CLASS_METRICS]
-        rows.append((name, *(_mean(entry, metric) for entry, metric in zip(entries, CLASS_METRICS, strict=True))))
+        entries = [document["summary"][metric.key] for metric in metrics]
+        rows.append((name, *(_mean(entry, metric) for entry, metric in zip(entries, metrics, strict=True))))
         means.append(
-            [entry["mean"] * (1 if "↑" in m.heading else -1) for entry, m in zip(entries, CLASS_METRICS, strict=True)]
+            [entry["mean"] * (1 if "↑" in m.heading else -1) for entry, m in zip(entries, metrics, strict=True)]
         )
-    headings = ("Run", *(metric.heading for metric in CLASS_METRICS))
+    headings = ("Run", *(metric.heading for metric in metrics))
     return table_html(headings, rows, best=_best(np.array(means)) if len(rows) > 1 else ())
 
 
-def difference_table(documents, prefix):
+def difference_table(documents, prefix, chosen):
     """Each run minus the first, over the cases, with a bootstrap; a note where the runs have different cases."""
     (name, first), *others = documents.items()
-    metrics = [Metric(prefix + m.key, m.heading, m.scale, m.digits) for m in DIFFERENCE_METRICS]
+    metrics = _columns(DIFFERENCE_METRICS, prefix, chosen)
     cases = {row["case"] for row in first["cases"]}
     different = [other for other, document in others if {row["case"] for row in document["cases"]} != cases]
     if different:
@@ -64,25 +61,28 @@ def difference_table(documents, prefix):
     )
 
 
-def case_table(documents):
+def case_table(documents, prefix, chosen):
     """A row per case, worst Dice of the first run first, with a few metrics of every run."""
     first, *_ = documents.values()
-    prefix = classes_of(documents)[0]
+    metrics = _columns(CASE_METRICS, prefix, chosen)
     rows = {name: {row["case"]: row for row in document["cases"]} for name, document in documents.items()}
     order = sorted(first["cases"], key=lambda row: row[f"{prefix}dice"])
-    groups = (("", 2), *((metric.heading, len(documents)) for metric in CASE_METRICS))
-    headings = ("Case", "Volume (ml)", *(list(documents) * len(CASE_METRICS)))
+    groups = (("", 2), *((metric.heading, len(documents)) for metric in metrics))
+    headings = ("Case", "Volume (ml)", *(list(documents) * len(metrics)))
     body = []
     for row in order:
         values = (
-            _value(rows[name].get(row["case"], {}).get(prefix + metric.key), metric)
-            for metric in CASE_METRICS
-            for name in documents
+            _value(rows[name].get(row["case"], {}).get(metric.key), metric) for metric in metrics for name in documents
         )
         body.append((row["case"], f"{row[f'{prefix}truth_ml']:.1f}", *values))
     return table_html(headings, body, groups=groups) + note_html(
         "Sorted by the Dice of the first run, the worst case first."
     )
+
+
+def _columns(metrics, prefix, chosen):
+    """Those of the columns that were chosen, of the class of that prefix."""
+    return [Metric(prefix + m.key, m.heading, m.scale, m.digits) for m in metrics if prefix + m.key in chosen]
 
 
 def _mean(entry, metric):

@@ -10,7 +10,8 @@ import torch
 
 from nerd_fast.segmentation.pictures.page import page_begins
 from nerd_fast.segmentation.pictures.report import TITLE
-from nerd_fast.segmentation.pictures.report_tables import case_table, classes_of, difference_table, metric_table
+from nerd_fast.segmentation.pictures.report_tables import case_table, difference_table, metric_table
+from nerd_fast.segmentation.scores.evaluation import read_results
 from tests.segmentation.images import write_case
 from tests.segmentation.pictures.test_page import assert_sound
 from tests.segmentation.runs_for_tests import arguments, command
@@ -81,39 +82,56 @@ def test_the_versions_are_those_each_run_was_trained_with(written):
 
 def test_the_best_run_is_marked_by_the_direction_of_the_metric():
     documents = {"a": document(0.5, 0.6), "b": document(0.8, 0.9)}
-    rows = re.findall(r"<tr>(<td>[ab]<.*?)</tr>", metric_table(documents, ""))
+    rows = re.findall(r"<tr>(<td>[ab]<.*?)</tr>", metric_table(documents, "", KEYS))
     marked = [[column for column, cell in enumerate(row.split("<td")[2:]) if 'class="best"' in cell] for row in rows]
     assert marked == [[2, 3, 6, 7], [0, 1, 4, 5]]
 
 
 def test_runs_that_are_alike_have_no_best():
-    assert 'class="best"' not in metric_table({"a": document(0.5), "b": document(0.5)}, "")
+    assert 'class="best"' not in metric_table({"a": document(0.5), "b": document(0.5)}, "", KEYS)
 
 
 def test_cases_are_sorted_from_the_worst():
-    text = case_table({"a": document(0.9, 0.2, 0.5)})
+    text = case_table({"a": document(0.9, 0.2, 0.5)}, "", KEYS)
     assert re.findall(r"<td>(c\d)</td>", text) == ["c1", "c2", "c0"]
 
 
 def test_differences_are_to_the_first_run():
-    text = difference_table({"a": document(0.5, 0.6), "b": document(0.6, 0.7)}, "")
+    text = difference_table({"a": document(0.5, 0.6), "b": document(0.6, 0.7)}, "", KEYS)
     assert "+10.0 [+10.0, +10.0]" in text
 
 
 def test_runs_evaluated_on_other_cases_are_not_compared():
-    text = difference_table({"a": document(0.5, 0.6), "b": document(0.6)}, "")
+    text = difference_table({"a": document(0.5, 0.6), "b": document(0.6)}, "", KEYS)
     assert "b: evaluated on other cases than a" in text
 
 
 def test_one_case_makes_no_interval():
-    assert "One case" in difference_table({"a": document(0.5), "b": document(0.6)}, "")
+    assert "One case" in difference_table({"a": document(0.5), "b": document(0.6)}, "", KEYS)
 
 
-def test_several_classes_have_a_table_each():
-    both = document(0.5, prefix="label1_")
-    both["summary"] |= document(0.6, prefix="label2_")["summary"]
-    assert classes_of({"a": both}) == ["label1_", "label2_"]
-    assert classes_of({"a": document(0.5)}) == [""]
+def columns(text):
+    return re.findall(r">([A-Z][A-Za-z0-9]+ \([^)]*\)) [↑↓]<", text)
+
+
+def test_an_organ_has_no_columns_of_lesions_or_of_the_challenge():
+    chosen, runs = ("dice", "jaccard", "hd95_mm", "assd_mm"), {"a": document(0.5, 0.6), "b": document(0.6, 0.7)}
+    assert columns(metric_table(runs, "", chosen)) == ["Dice (%)", "Jaccard (%)", "HD95 (mm)", "ASSD (mm)"]
+    for table in (difference_table, case_table):
+        assert columns(table(runs, "", chosen)) == ["Dice (%)", "HD95 (mm)"]
+
+
+def test_the_report_has_the_columns_that_evaluate_prints(tiny_runs, tmp_path):
+    summary = read_results(tiny_runs.conv / "metrics_test.json")["summary"]
+    _, printed, _ = command("evaluate", "--run", tiny_runs.conv, "--data", tiny_runs.data, "--out", tmp_path / "m.json")
+    assert summary["truth_lesions"]["mean"] > 2
+    assert "ltpr " in printed
+    assert "wmh_" not in printed
+    out = tmp_path / "report.html"
+    assert command("report", "--run", tiny_runs.conv, "--out", out)[0] == 0
+    text = out.read_text(encoding="utf-8")
+    assert "LTPR (%)" in text
+    assert "AVD (%)" not in text
 
 
 def refused(code, says, out, *words):

@@ -1,6 +1,6 @@
 """Of the metrics of an evaluation those are shown that matter for the data."""
 
-from nerd_fast.segmentation.scores.choice import metrics_that_matter
+from nerd_fast.segmentation.scores.choice import classes_in, metrics_that_matter
 from nerd_fast.segmentation.scores.evaluation import evaluate_labels, summarise
 from tests.segmentation.images import blocks
 
@@ -35,3 +35,8 @@ def test_data_of_the_challenge_have_its_metrics_too():
 def test_every_class_has_its_metrics():
     found = chosen(blocks((2, 2)) + 2 * blocks((8, 8)), labels=(1, 2))
     assert found == [f"label{label}_{name}" for label in (1, 2) for name in ORGAN]
+
+
+def test_the_classes_are_those_of_the_summary():
+    assert classes_in({"label1_dice": {}, "label1_ldice": {}, "label2_dice": {}}) == ["label1_", "label2_"]
+    assert classes_in({"dice": {}, "wmh_dice": {}, "ldice": {}}) == [""]
