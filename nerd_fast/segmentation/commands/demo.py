@@ -37,8 +37,8 @@ class DemoOptions(Options):
 def run(options: DemoOptions) -> None:
     """Do all of it in `options.out`; a demo that was interrupted is continued."""
     from nerd_fast.segmentation.base.files import check_outputs, whole_file
-    from nerd_fast.segmentation.base.tables import WMH_METRICS, results_table
     from nerd_fast.segmentation.data.phantom import write_phantom
+    from nerd_fast.segmentation.scores.tables import WMH_METRICS, results_table
 
     started = time.perf_counter()
     folder = Path(options.out)

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from nerd_fast.segmentation.base.tables import DICE, JACCARD, LDICE, LFPR, LTPR, Metric, differences_table, few_cases
 from nerd_fast.segmentation.pictures.page import note_html, table_html
 from nerd_fast.segmentation.scores.statistics import compare
+from nerd_fast.segmentation.scores.tables import DICE, JACCARD, LDICE, LFPR, LTPR, Metric, differences_table, few_cases
 
 # Of these columns a table has those whose metrics matter for the data, as `evaluate` chooses them.
 CLASS_METRICS = (

@@ -7,13 +7,14 @@ from pathlib import Path
 
 from nerd_fast.segmentation.base.config import MODELS
 from nerd_fast.segmentation.base.files import whole_file
-from nerd_fast.segmentation.base.tables import Table, differences_table, results_table
+from nerd_fast.segmentation.base.tables import Table
 from nerd_fast.segmentation.network.compared import load_networks
 from nerd_fast.segmentation.pictures.examples import KINDS, draw_example, worst_slices
 from nerd_fast.segmentation.pictures.plots import losses_figure, read_curves, scores_figure
 from nerd_fast.segmentation.runs.loading import find_data
 from nerd_fast.segmentation.runs.runs import METRICS
 from nerd_fast.segmentation.scores.statistics import compare
+from nerd_fast.segmentation.scores.tables import differences_table, results_table
 from nerd_fast.segmentation.study.protocol import BASELINE, PROTOCOLS
 from nerd_fast.segmentation.study.study import rows_of
 
@@ -81,7 +82,7 @@ def _summaries(states, documents):
 
 def _with_all_of_the_paper(table, protocol):
     """The table with the paper's rows that no model of ours stands above at its end."""
-    rest = results_table("", {model: [] for model in protocol.paper}, protocol.metrics, paper=protocol.paper)
+    rest = results_table("", {model: [] for model in protocol.paper.values}, protocol.metrics, paper=protocol.paper)
     shown = {row[0] for row in table.rows}
     return replace(table, rows=(*table.rows, *(row for row in rest.rows[1::2] if row[0] not in shown)))
 
@@ -188,8 +189,8 @@ def draw_figures(folder, states, options, *, again):
     if any(state.evaluated for state in states.values()):
         protocol = PROTOCOLS[options.study]
         results = _summaries(states, _documents(states))
-        shown = {**results, **{model: [] for model in protocol.paper if model not in results}}
-        scores_figure(paths["scores"], shown, protocol.metrics, paper=protocol.paper, title=protocol.title)
+        shown = {**results, **{model: [] for model in protocol.paper.values if model not in results}}
+        scores_figure(paths["scores"], shown, protocol.metrics, paper=protocol.paper.values, title=protocol.title)
     if logs := _logs(states):
         losses_figure(paths["losses"], logs, title="Training loss, mean over the seeds")
     group = next(_complete_groups(states), None)

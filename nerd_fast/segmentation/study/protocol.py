@@ -10,8 +10,9 @@ from dataclasses import dataclass, fields, replace
 
 from nerd_fast.segmentation.base.config import MODELS, TrainConfig, five_widths
 from nerd_fast.segmentation.base.errors import UsageError
-from nerd_fast.segmentation.base.tables import LA_METRICS, PAPER_LA, PAPER_WMH, WMH_METRICS
 from nerd_fast.segmentation.commands.evaluate import EvaluateOptions
+from nerd_fast.segmentation.scores.tables import LA_METRICS, WMH_METRICS, Published
+from nerd_fast.segmentation.study import paper
 
 BASELINE = "conv"
 
@@ -25,7 +26,7 @@ class Protocol:
     counts: tuple[int, int, int]
     channels: tuple[str, ...]
     metrics: tuple
-    paper: dict
+    paper: Published
     filters: tuple[int, ...] = (256, 512)
     seeds: tuple[int, ...] = (0, 1, 2)
     epochs: int = 90
@@ -44,7 +45,7 @@ PROTOCOLS = {
         (42, 6, 12),
         ("FLAIR", "T1"),
         WMH_METRICS,
-        PAPER_WMH,
+        paper.WMH,
     ),
     "la": Protocol(
         "Left atrium (the paper's Table 2)",
@@ -52,7 +53,7 @@ PROTOCOLS = {
         (108, 15, 31),
         ("LGE-MRI",),
         LA_METRICS,
-        PAPER_LA,
+        paper.LA,
         scans_share_patients=True,
     ),
 }

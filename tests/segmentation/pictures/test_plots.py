@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from nerd_fast.segmentation.base.errors import DataError
-from nerd_fast.segmentation.base.tables import DICE, HD, PAPER_LA
 from nerd_fast.segmentation.pictures import plots
+from nerd_fast.segmentation.scores.tables import DICE, HD
+from nerd_fast.segmentation.study import paper
 from tests.segmentation.drawn import saved_figures
 
 LOG = "epoch,step,lr,train_loss,val_dice,seconds\n1,10,0.001,0.9,,3\n2,20,0.001,0.5,0.4,3\n3,30,0.0005,0.3,0.7,3\n"
@@ -72,7 +73,7 @@ def summary(dice, hd):
 
 def test_scores_show_every_seed_their_mean_and_the_paper(tmp_path, drawn):
     results = {"U-Net 256": [summary(0.8, 30), summary(0.9, 20)], "NeRDm 256": []}
-    plots.scores_figure(tmp_path / "scores.png", results, [DICE, HD], paper=PAPER_LA)
+    plots.scores_figure(tmp_path / "scores.png", results, [DICE, HD], paper=paper.LA.values)
     dice, hd = drawn[0].axes
     assert [tick.get_text() for tick in dice.get_yticklabels()] == ["U-Net 256", "NeRDm 256"]
     np.testing.assert_allclose(dice.lines[0].get_xdata(), [80, 90])
