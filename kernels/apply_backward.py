@@ -33,7 +33,7 @@ Constexprs
 import triton
 import triton.language as tl
 
-from nerd_fast.kernels.apply_forward import INTEGERS, share_of_batch
+from nerd_fast.kernels.apply_forward import INTEGERS, share_of_batch, tile_of
 from nerd_fast.kernels.calibrator import activate, boundary_distances
 from nerd_fast.kernels.calibrator_outputs import hidden_layers, layer
 
@@ -90,14 +90,14 @@ def apply_backward(
     CHANNELS: tl.constexpr,
     DEPTH: tl.constexpr,
 ):
-    p0, first, last = share_of_batch(batch, shares, POSITIONS)
-    p = p0 + tl.arange(0, POSITIONS)
+    p = tile_of(shares) * POSITIONS + tl.arange(0, POSITIONS)
     SCALES: tl.constexpr = MODULATES and not FOLDED  # the loop scales features and shifts them, a and b at hand
     SUMS_CLASSES: tl.constexpr = WANTS_CLASSIFIER and not FOLDED
     SUMS_MAP: tl.constexpr = WANTS_F and not SCALES
     if SUMS_CLASSES or WANTS_BIAS:
         row = rows + tl.program_id(0).to(tl.int64) * (K * C + K)
     if WANTS_BIAS:
+        _, first, last = share_of_batch(batch, shares)
         _store_sums(row + K * C, grad, p, positions, first, last, K, stride_gb, stride_gk, stride_gp)
     if WANTS_X or SUMS_CLASSES:
         v = boundary_distances(
@@ -116,14 +116,10 @@ def apply_backward(
         zs = hidden_layers(v, weights, biases, HIDDEN, PADDED, SPATIAL_DIMS, ACTIVATION, DEPTH, PRECISION)
         h = activate(zs[-1], ACTIVATION)
     PLANES: tl.constexpr = C + 1 if FOLDED else 2 * C if MODULATES else K * C
-    if WANTS_F:
-        plane = grad_f + (tl.program_id(0) % shares).to(tl.int64) * PLANES * tiles * POSITIONS
     here = (p < positions)[None, :, None]
-    upstream = grad + (p.to(tl.int64) * stride_gp)[None, :, None]
     for start_c in range(0, C, CHANNELS):
         c = start_c + tl.arange(0, CHANNELS)
         present = here & (c < C)[None, None, :]
-        pixels = x + _offsets(p, c, stride_xp, stride_xc)
         if MODULATES and (WANTS_X or SUMS_CLASSES):
             a = _outputs(h, c, c < C, weights, biases, HIDDEN[-1], DEPTH, PRECISION)
         if SUMS_CLASSES:
@@ -139,12 +135,17 @@ def apply_backward(
             d_w += (tl.zeros([1, POSITIONS, CHANNELS], tl.float32),)
         d_ab = tl.zeros([1, POSITIONS, CHANNELS, 2], tl.float32)
         d_beta = tl.zeros([1, POSITIONS, 1], tl.float32)
+        share, first, last = share_of_batch(batch, shares)
+        pixels = x + _offsets(p, c, stride_xp, stride_xc) + tl.cast(first, tl.int64) * stride_xb
+        if WANTS_X:
+            targets = grad_x + _offsets(p, c, stride_dp, stride_dc) + tl.cast(first, tl.int64) * stride_db
+        upstream = grad + (p.to(tl.int64) * stride_gp)[None, :, None] + tl.cast(first, tl.int64) * stride_gb
         for start in range(first, last, SAMPLES):
             features, d_x = (), ()
             for s in tl.static_range(SAMPLES):
                 if WANTS_F or SUMS_CLASSES:
-                    source = pixels + tl.cast(start + s, tl.int64) * stride_xb
-                    features += (tl.load(source, mask=present & _is_before(start + s, last), other=0.0).to(tl.float32),)
+                    features += (tl.load(pixels, mask=present & _is_before(start + s, last), other=0.0).to(tl.float32),)
+                    pixels += tl.cast(stride_xb, tl.int64)
             for s in tl.static_range(SAMPLES):
                 if SUMS_CLASSES:
                     y = features[s] * a + b if SCALES else features[s]
@@ -152,7 +153,8 @@ def apply_backward(
                     y = features[s]
                 d_y = tl.zeros([1, POSITIONS, CHANNELS], tl.float32)
                 before, d_w = d_w, ()
-                source = upstream + tl.cast(start + s, tl.int64) * stride_gb
+                source = upstream
+                upstream += tl.cast(stride_gb, tl.int64)
                 for k in tl.static_range(K):
                     g = tl.load(source, mask=here & _is_before(start + s, last), other=0.0).to(tl.float32)
                     source += stride_gk
@@ -166,8 +168,10 @@ def apply_backward(
                 d_x += (d_y * a if SCALES and WANTS_X else d_y,)
             for s in tl.static_range(SAMPLES):
                 if WANTS_X:
-                    target = grad_x + _offsets(p, c, stride_dp, stride_dc) + tl.cast(start + s, tl.int64) * stride_db
-                    tl.store(target, d_x[s].to(grad_x.dtype.element_ty), mask=present & _is_before(start + s, last))
+                    tl.store(targets, d_x[s].to(grad_x.dtype.element_ty), mask=present & _is_before(start + s, last))
+                    targets += tl.cast(stride_db, tl.int64)
+        if WANTS_F:
+            plane = grad_f + tl.cast(share, tl.int64) * PLANES * tiles * POSITIONS
         if SCALES and WANTS_F:
             d_a, d_b = tl.split(d_ab)
             _store_outputs(plane, d_a, p, c, c < C, tiles)

@@ -95,7 +95,7 @@ def apply_forward(
     CLASSES_ADJACENT: tl.constexpr,
     DEPTH: tl.constexpr,
 ):
-    p0, first, last = share_of_batch(batch, shares, POSITIONS)
+    p0 = tile_of(shares) * POSITIONS
     p = p0 + tl.arange(0, POSITIONS)
     v = boundary_distances(
         tl.minimum(p, positions - 1),
@@ -119,6 +119,7 @@ def apply_forward(
     pixels, present = feature_tile(
         x, p0, positions, C, stride_xc, stride_xp, POSITIONS, CHANNELS, READERS, LANES, VECTOR, RUN
     )
+    _, first, last = share_of_batch(batch, shares)
     for group in range(0, K, CLASSES):
         k = group + tl.arange(0, CLASSES)
         beta = class_bias(bias, k, K, POSITIONS)
@@ -134,8 +135,11 @@ def apply_forward(
             else:
                 f = layer(h, outputs, inside, weights[-1], biases[-1], HIDDEN[-1], DEPTH, PRECISION)
                 w += (as_features(f, READERS, LANES, VECTOR, RUN),)
+        source = pixels + _samples(first, SAMPLES).to(tl.int64) * stride_xb
         for start in range(first, last, SAMPLES):
-            features = load_features(pixels, present, start, last, stride_xb, SAMPLES)
+            mask = present & (_samples(start, SAMPLES) < last)
+            features = tl.load(source, mask=mask, other=0.0).to(tl.float32)
+            source += SAMPLES * tl.cast(stride_xb, tl.int64)
             sums = ()
             for held in tl.static_range(len(w)):
                 sums += (tl.sum(tl.sum(tl.sum(features * w[held], 0), 5), 3),)
@@ -161,12 +165,28 @@ def apply_forward(
 
 
 @triton.jit
-def share_of_batch(batch, shares, POSITIONS: tl.constexpr):
-    """This program's first position, and its samples as [first, last), a whole number of fours but at the end."""
-    tile = tl.program_id(0) // shares
-    share = tl.program_id(0) % shares
-    samples = 4 * tl.cdiv(tl.cdiv(batch, 4), shares)
-    return tile * POSITIONS, share * samples, tl.minimum((share + 1) * samples, batch)
+def tile_of(shares):
+    """Which tile of positions this program works on. Mostly there is one share: a division takes 18 instructions."""
+    if shares == 1:  # noqa: SIM108 - Triton would take both sides of a ternary
+        tile = tl.program_id(0)
+    else:
+        tile = tl.program_id(0) // shares
+    return tile
+
+
+@triton.jit
+def share_of_batch(batch, shares):
+    """Which share of the batch of its tile is this program's, and its samples as [first, last).
+
+    They are a whole number of fours but at the end. To call after the calibrator, so that none is kept meanwhile.
+    """
+    tile = tile_of(shares)
+    share = tl.program_id(0) - tile * shares
+    if shares == 1:  # noqa: SIM108
+        samples = batch
+    else:
+        samples = 4 * tl.cdiv(tl.cdiv(batch, 4), shares)
+    return share, share * samples, tl.minimum((share + 1) * samples, batch)
 
 
 @triton.jit
@@ -210,10 +230,9 @@ def runs(p0, POSITIONS: tl.constexpr, RUN: tl.constexpr):
 
 
 @triton.jit
-def load_features(pixels, present, start, last, stride_b, SAMPLES: tl.constexpr):
-    """The features of the samples from start on, zero beyond the last, beyond the positions and beyond the channels."""
-    sample = start + tl.arange(0, SAMPLES)[None, :, None, None, None, None, None]
-    return tl.load(pixels + sample.to(tl.int64) * stride_b, mask=present & (sample < last), other=0.0).to(tl.float32)
+def _samples(start, SAMPLES: tl.constexpr):
+    """The samples from start on, as a tile of the batch loop."""
+    return start + tl.arange(0, SAMPLES)[None, :, None, None, None, None, None]
 
 
 @triton.jit

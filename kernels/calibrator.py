@@ -29,27 +29,24 @@ def boundary_distances(
     SCALE None divides by max(size - 1, 1) of the axis, a number multiplies. In 2-D front and back are not read.
     """
     row = p // width
-    column = p % width + origin_w
+    column = p - row * width + origin_w
     depth = row // height + origin_d
     if SPATIAL_DIMS == 3:
         row = row % height
-    row += origin_h
-    return (
-        _scaled(row, extent_h, SCALE),
-        _scaled(extent_w - 1 - column, extent_w, SCALE),
-        _scaled(extent_h - 1 - row, extent_h, SCALE),
-        _scaled(column, extent_w, SCALE),
-        _scaled(depth, extent_d, SCALE),
-        _scaled(extent_d - 1 - depth, extent_d, SCALE),
-    )
+    top, bottom = _distances(row + origin_h, extent_h, SCALE)
+    left, right = _distances(column, extent_w, SCALE)
+    front, back = _distances(depth, extent_d, SCALE)
+    return top, right, bottom, left, front, back
 
 
 @triton.jit
-def _scaled(distance, size, SCALE: tl.constexpr):
+def _distances(place, size, SCALE: tl.constexpr):
+    """Scaled distances to both ends of an axis, which add up to its whole length: a division takes ten instructions."""
     if SCALE is None:
-        return tl.div_rn(distance.to(tl.float32), tl.maximum(size - 1, 1).to(tl.float32))
+        low = tl.div_rn(place.to(tl.float32), tl.maximum(size - 1, 1).to(tl.float32))
+        return low, tl.minimum(size - 1, 1).to(tl.float32) - low
     else:
-        return distance.to(tl.float32) * SCALE
+        return place.to(tl.float32) * SCALE, (size - 1 - place).to(tl.float32) * SCALE
 
 
 @triton.jit

@@ -98,16 +98,11 @@ def calibrator_backward_narrow(
         first_layer += (_zeros(POSITIONS, PADDED[0]),)
     extents = (extent_h, extent_w, extent_d)
     slopes, constant = _in_low_distances(weights[0], biases[0], extents, HIDDEN[0], PADDED[0], SPATIAL_DIMS, SCALE)
-    first_row = first * POSITIONS // width
-    first_column = first * POSITIONS - first_row * width + origin_w
+    row = (first * POSITIONS + tl.arange(0, POSITIONS)) // width
+    column = first * POSITIONS + tl.arange(0, POSITIONS) - row * width + origin_w
 
     for tile in range(first, first + count):
         p = tile * POSITIONS + tl.arange(0, POSITIONS)
-        column = first_column + tl.arange(0, POSITIONS)
-        passed = _rows_passed(column, origin_w, width, POSITIONS)
-        row, column = first_row + passed, column - passed * width
-        passed = _rows_passed(first_column + POSITIONS, origin_w, width, POSITIONS)
-        first_row, first_column = first_row + passed, first_column + POSITIONS - passed * width
         depth = row // height if SPATIAL_DIMS == 3 else 0
         low = (row - depth * height + origin_h, column, depth + origin_d)
         d = _planes(grad_f, p, positions, outputs, outputs < OUTPUTS, OUTPUTS + FOLDED, grad_f_width, shares)
@@ -144,6 +139,8 @@ def calibrator_backward_narrow(
         for axis in tl.static_range(SPATIAL_DIMS):
             first_layer += (before[axis] + d_z * low[axis].to(tl.float32)[:, None],)
         first_layer += (before[SPATIAL_DIMS] + d_z,)
+        passed = _rows_passed(column + POSITIONS, origin_w, width, POSITIONS)
+        row, column = row + passed, column + POSITIONS - passed * width
 
     tl.debug_barrier()  # a row may lie where other threads of this program have read grad_f
     row = rows + row_offsets(program, row_stride, longer_rows, longer_by)
@@ -160,7 +157,7 @@ def calibrator_backward_narrow(
     bias = tl.sum(first_layer[SPATIAL_DIMS], 0)
     for axis in tl.static_range(SPATIAL_DIMS):
         low = _scaled(tl.sum(first_layer[axis], 0), extents[axis], SCALE)
-        both = _scaled(bias * (extents[axis] - 1), extents[axis], SCALE)
+        both = bias * _whole(extents[axis], SCALE)
         _store_axis(row, axis, low, both, HIDDEN[0], SPATIAL_DIMS, row_span, row_plane)
     _store_vector(row, OFFSETS[1], 1, bias, HIDDEN[0], row_span, row_plane)
     if APPLY_COLUMNS > 0:
@@ -177,7 +174,7 @@ def calibrator_backward_narrow(
 
 @triton.jit
 def _rows_passed(column, origin, width, POSITIONS: tl.constexpr):
-    """How many rows end before a column that counts on, from the origin of one row through a tile of the next."""
+    """How many rows end before columns that count on, from the origin of one row through a tile of the next."""
     if width >= POSITIONS:  # noqa: SIM108 - a division takes 18 instructions; a ternary would take both sides
         passed = (column >= origin + width).to(tl.int32)
     else:
@@ -202,7 +199,7 @@ def _in_low_distances(
         low = tl.load(pointers + LOW[axis], mask=inside, other=0.0).to(tl.float32)
         high = tl.load(pointers + HIGH[axis], mask=inside, other=0.0).to(tl.float32)
         slopes += (_scaled(low - high, extents[axis], SCALE),)
-        constant += _scaled(high * (extents[axis] - 1), extents[axis], SCALE)
+        constant += high * _whole(extents[axis], SCALE)
     return slopes, constant
 
 
@@ -237,6 +234,15 @@ def _scaled(value, extent, SCALE: tl.constexpr):
         return tl.div_rn(value, tl.maximum(extent - 1, 1).to(tl.float32))
     else:
         return value * SCALE
+
+
+@triton.jit
+def _whole(extent, SCALE: tl.constexpr):
+    """What the calibrator is given for the whole length of an axis of this extent."""
+    if SCALE is None:
+        return tl.minimum(extent - 1, 1).to(tl.float32)
+    else:
+        return (extent - 1) * SCALE
 
 
 @triton.jit

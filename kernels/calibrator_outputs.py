@@ -22,12 +22,37 @@ FIRST_UNITS = tl.constexpr(32)
 @triton.jit
 def first_layer(v, units, weight, bias, WIDTH: tl.constexpr, SPATIAL_DIMS: tl.constexpr):
     """Pre-activations (U, P) of the given units (U,) of the first layer; weight (WIDTH, 2 SPATIAL_DIMS)."""
-    inside = units < WIDTH
-    z = tl.load(bias + units, mask=inside, other=0.0).to(tl.float32)[:, None]
+    z = tl.load(bias + units, mask=units < WIDTH, other=0.0).to(tl.float32)[:, None]
+    w = _first_weights(weight, units, WIDTH, SPATIAL_DIMS)
     for direction in tl.static_range(2 * SPATIAL_DIMS):
-        w = tl.load(weight + units * (2 * SPATIAL_DIMS) + direction, mask=inside, other=0.0).to(tl.float32)
-        z = tl.fma(w[:, None], v[direction][None, :], z)
+        z = tl.fma(w[direction][:, None], v[direction][None, :], z)
     return z
+
+
+@triton.jit
+def _first_weights(weight, units, WIDTH: tl.constexpr, SPATIAL_DIMS: tl.constexpr):
+    """The columns (U,) of the first layer's weight, read together.
+
+    Read one by one, a thread would load every column of each of its units: 32 loads, not one.
+    """
+    UNITS: tl.constexpr = units.shape[0]
+    COLUMNS: tl.constexpr = 4 * (SPATIAL_DIMS - 1)
+    column = tl.arange(0, COLUMNS)
+    inside = (units < WIDTH)[:, None] & (column < 2 * SPATIAL_DIMS)[None, :]
+    w = tl.load(weight + units[:, None] * (2 * SPATIAL_DIMS) + column[None, :], mask=inside, other=0.0).to(tl.float32)
+    even, odd = tl.split(tl.reshape(w, [UNITS, COLUMNS // 2, 2]))
+    if SPATIAL_DIMS == 2:
+        top, bottom = tl.split(even)
+        right, left = tl.split(odd)
+        return top, right, bottom, left
+    else:
+        top_front, bottom = tl.split(tl.reshape(even, [UNITS, 2, 2]))
+        right_back, left = tl.split(tl.reshape(odd, [UNITS, 2, 2]))
+        top, front = tl.split(top_front)
+        right, back = tl.split(right_back)
+        bottom, _ = tl.split(bottom)
+        left, _ = tl.split(left)
+        return top, right, bottom, left, front, back
 
 
 @triton.jit

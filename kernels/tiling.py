@@ -111,7 +111,7 @@ def forward(head, channels_adjacent, vector):
     """
     channels, classes = padded(head.in_channels), power_of_two(head.out_channels)
     positions = POSITIONS if channels <= 64 else 2048 // channels
-    warps = 4 if classes == 1 and head.widest <= WIDE else 8
+    warps = _forward_warps(head, classes)
     if channels_adjacent:
         vector = max(vector, 4)
         lanes = min(128 // positions if classes == 1 else max(2, channels // 16), channels // vector)
@@ -128,12 +128,27 @@ def forward(head, channels_adjacent, vector):
         readers = min(readers, max(1, 256 // channels))
         at_once = min(at_once, (4 if channels_adjacent else 2) * readers)
     samples = min(4, spare // readers) if classes > 1 else 4 if channels_adjacent else spare
-    registers = _forward_registers(head)
+    registers = _forward_registers(head, warps)
     return ForwardTile(positions, samples, at_once, readers, channels, lanes, vector, run, INNER, warps, registers)
 
 
-def _forward_registers(head):
+def _forward_warps(head, classes):
+    """Two warps where the registers allow it: a thread then makes twice as many products of what it reads of shared
+    memory, and a tile takes 3,100 issue slots before the loop over the batch where four warps take 4,100.
+
+    On Turing the shared memory of eight programs is all there is, however few warps they have.
+    """
+    if classes > 1 or head.widest > WIDE:
+        return 8
+    turing = head.capability is not None and head.capability < (8, 0)
+    return 4 if turing or head.widest > 32 or head.in_channels > 32 or head.depth > 2 else 2
+
+
+def _forward_registers(head, warps):
     """The most registers with which a thread of the forward spills nothing."""
+    if warps == 2:
+        more = 8 if head.capability == (10, 0) and head.in_channels > 16 else 0
+        return 104 if head.in_channels <= 16 else 112 + more
     if head.depth > 2 or head.widest > WIDE or (head.out_channels > 1 and not head.modulates):
         return 255
     if head.out_channels > 1 or head.widest > 32:
@@ -154,8 +169,8 @@ def apply_backward(head, aligned, channels_adjacent):
     most = 16 if aligned else 4
     elements = 4 if classes <= most else 2 if 2 * classes <= 3 * most else 1
     samples = max(1, min(4, 8 // classes)) if aligned else 1
-    if head.folded and channels_adjacent and head.capability is not None and head.capability >= (10, 0):
-        samples = min(samples, 2)  # at 4 it spills 8 bytes on sm_100 and 40 on sm_120 at 80 registers
+    if head.folded and (head.capability, channels_adjacent) in (((10, 0), False), ((12, 0), True)):
+        samples = min(samples, 2)  # at 4 it spills 8 bytes at 80 registers; but at 2 on sm_100 in channels_last
     warps = 4 if head.widest <= WIDE else 8
     positions = 16 if classes > 16 and warps == 8 else POSITIONS  # at 32, 64 classes spill 56 bytes on sm_75
     channels = 32 * warps * elements // positions
