@@ -4,17 +4,16 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from nerd_fast.segmentation.base.config import InferenceOptions, Options, TrainConfig, check, option
+from nerd_fast.segmentation.base.config import MODELS, InferenceOptions, Options, TrainConfig, check, option
 from nerd_fast.segmentation.commands.evaluate import EvaluateOptions, evaluate
 from nerd_fast.segmentation.commands.train import train
 
-MODELS = {"U-Net": "conv", "U-Net + NeRDm": "nerdm", "U-Net + NeRDc": "nerdc", "U-Net + blind NeRDm": "blind"}
+HEADS = ("conv", "nerdm", "nerdc", "blind")
 FILTERS = [8, 16, 32, 64, 128]  # half the paper's, for two CPU cores
 NOTE = (
     "One run each of {epochs} epochs on made-up scans shows that all of it works, and proves nothing about the heads. "
-    "Blind NeRDm has all of NeRDm's parameters and sees no position: what it gains over the U-Net, which is still "
-    "learning when training ends here, is a head that learns faster. Only a gain over the blind one could be due to "
-    "position."
+    "NeRDm-blind has all of NeRDm's parameters and sees no position: what it gains over the U-Net, which is still "
+    "learning when training ends here, is a head that learns faster. Only a gain over it could be due to position."
 )
 
 
@@ -47,8 +46,8 @@ def run(options: DemoOptions) -> None:
     check_outputs([folder / "table.md", *pictures], lambda path: is_demo, "the results of a demo")
     data = write_phantom(folder / "data", cases=options.cases, seed=options.seed)
     print(f"{data}: {options.cases} synthetic scans of T1 and FLAIR with lesions")
-    runs = {model: folder / "runs" / head for model, head in MODELS.items()}
-    summaries = {model: [_train_and_evaluate(runs[model], data, MODELS[model], options)] for model in MODELS}
+    runs = {MODELS[head]: folder / "runs" / head for head in HEADS}
+    summaries = {MODELS[head]: [_train_and_evaluate(runs[MODELS[head]], data, head, options)] for head in HEADS}
     table = results_table(f"Synthetic lesions, {options.epochs} epochs", summaries, WMH_METRICS)
     table = replace(table, notes=(*table.notes, NOTE.format(epochs=options.epochs)))
     with whole_file(folder / "table.md") as temporary:
@@ -102,7 +101,7 @@ def _draw(folder, data, runs):
             title=f"{case.name}, slice {number}: {run_data.channels[0]}",
         )
     size = tuple(run_data.size)
-    scale, shift = networks["U-Net + NeRDm"].final_conv.calibration(size).detach().chunk(2)
+    scale, shift = networks[MODELS["nerdm"]].final_conv.calibration(size).detach().chunk(2)
     calibration_figure(folder / "calibration_nerdm.png", {"1/sigma(v)": scale, "-mu/sigma(v)": shift})
-    classifier = networks["U-Net + NeRDc"].final_conv.calibration(size).detach()
+    classifier = networks[MODELS["nerdc"]].final_conv.calibration(size).detach()
     calibration_figure(folder / "calibration_nerdc.png", {"w(v)": classifier})

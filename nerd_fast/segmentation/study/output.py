@@ -41,10 +41,12 @@ CHOICES = {
 """The options that the paper leaves open, as the table of choices calls them."""
 
 LOSS_EPOCHS = (1, 5, 10, 20, 50)
-LOSS_NOTE = (
-    "Mean over the seeds that have come so far. Where NeRDm-blind, which sees no position, falls as fast as NeRDm, the "
-    "speed is that of the parameters, and where CoordConv gains as much as NeRDm, the gain is that of the position."
-)
+LOSS_NOTE = "Mean over the seeds that have come so far."
+CONTROLS = {
+    "coordconv": f"{MODELS['coordconv']} is the U-Net with the coordinates of each pixel as two more input images.",
+    "blind": f"{MODELS['blind']} has the parameters of {MODELS['nerdm']} and sees no position.",
+}
+"""Heads to hold the NeRD heads against, besides the U-Net, and what each of them is."""
 
 
 def write_tables(folder, states, options, description):
@@ -96,7 +98,7 @@ def _lost_label(documents):
 
 
 def _differences(states, documents, metrics):
-    """Each head against the U-Net of the same filters, and NeRDm against itself without position.
+    """Each head against the U-Net of the same filters, and the NeRD heads against each control too.
 
     Over the seeds that both have finished.
     """
@@ -105,7 +107,7 @@ def _differences(states, documents, metrics):
         rows.setdefault((planned.head, planned.filters), {})[planned.seed] = document["cases"]
     found = {}
     for (head, filters), candidate in rows.items():
-        for other in (BASELINE, "blind") if head == "nerdm" else (BASELINE,):
+        for other in (BASELINE, *CONTROLS) if head in ("nerdm", "nerdc") else (BASELINE,):
             baseline = rows.get((other, filters), {})
             if head != other and baseline.keys() & candidate.keys():
                 name = f"{MODELS[head]} {filters} - {MODELS[other]} {filters}"
@@ -119,7 +121,9 @@ def _losses(states):
     last = max((int(epochs[-1]) for runs in curves.values() for epochs, _ in runs), default=0)
     shown = [epoch for epoch in LOSS_EPOCHS if epoch < last] + [last]
     rows = [(model, *(_loss(runs, epoch) for epoch in shown)) for model, runs in curves.items()]
-    return Table("Training loss", ("Model", *(f"Epoch {epoch}" for epoch in shown)), tuple(rows), (LOSS_NOTE,))
+    trained = {planned.head for planned, state in states.items() if state.epochs}
+    notes = (LOSS_NOTE, *(text for head, text in CONTROLS.items() if head in trained))
+    return Table("Training loss", ("Model", *(f"Epoch {epoch}" for epoch in shown)), tuple(rows), notes)
 
 
 def _loss(runs, epoch):

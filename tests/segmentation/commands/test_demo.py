@@ -13,7 +13,7 @@ def test_demo_leaves_a_table_and_pictures_and_continues_where_it_was(tmp_path, m
     demo.run(options)
     table = (tmp_path / "demo" / "table.md").read_text()
     printed = capsys.readouterr().out
-    for model in ("U-Net", "U-Net + NeRDm", "U-Net + NeRDc", "U-Net + blind NeRDm"):
+    for model in ("U-Net", "NeRDm", "NeRDc", "NeRDm-blind"):
         assert f"| {model} |" in table
         assert f"\n{model} " in printed
     assert "proves nothing about the heads" in table

@@ -94,6 +94,7 @@ def test_everything_of_a_finished_study_is_there(finished):
     assert "Cases to train/validate/test: 3/1/1 (paper: 42/6/12); the split that comes with" in text
     assert "NeRDm 16 - U-Net 16" in text
     assert "**Training loss**\n\n| Model | Epoch 1 |" in text
+    assert not re.search("blind|CoordConv|gain", text), "what was not run is not spoken of"
     assert "| `--connectivity` | neighbours that join voxels to a lesion | 26 |" in text
 
 
@@ -105,15 +106,25 @@ def test_every_scan_of_every_run_is_listed(finished):
 
 
 def test_what_a_gain_is_due_to_can_be_read(study, data, trained):
-    heads = ("conv", "nerdm", "coordconv", "blind")
+    heads = ("conv", "nerdc", "nerdm", "coordconv", "blind")
     assert run_study(data, study, "--heads", *heads) == 0
     assert trained == [f"{study}/runs/{name}-16-seed0" for name in ("coordconv", "nerdm-blind")]
     text = (study / "table.md").read_text(encoding="utf-8")
-    for row in ("CoordConv 16 - U-Net 16", "NeRDm-blind 16 - U-Net 16", "NeRDm 16 - NeRDm-blind 16"):
-        assert f"| {row} |" in text
+    assert re.findall(r"^\| (\S+) 16 - (\S+) 16 \|", text, re.MULTILINE) == [
+        ("NeRDc", "U-Net"),
+        ("NeRDc", "CoordConv"),
+        ("NeRDc", "NeRDm-blind"),
+        ("NeRDm", "U-Net"),
+        ("NeRDm", "CoordConv"),
+        ("NeRDm", "NeRDm-blind"),
+        ("CoordConv", "U-Net"),
+        ("NeRDm-blind", "U-Net"),
+    ]
+    assert "NeRDm-blind has the parameters of NeRDm and sees no position." in text
     _, losses = text.split("**Training loss**")
     assert re.findall(r"^\| (\S+) 16 \| \d\.\d{3} \|$", losses, re.MULTILINE) == [
         "U-Net",
+        "NeRDc",
         "NeRDm",
         "CoordConv",
         "NeRDm-blind",
