@@ -162,14 +162,14 @@ def calibrator_backward_narrow(
     _store_vector(row, OFFSETS[1], 1, bias, HIDDEN[0], row_span, row_plane)
     if APPLY_COLUMNS > 0:
         for start in range(first_apply_column, last_apply_column, 128):
-            column = start + tl.arange(0, 128)
+            summed = start + tl.arange(0, 128)
             total = tl.zeros([128], tl.float32)
-            pointers = apply_rows + program.to(tl.int64) * APPLY_COLUMNS + column
+            pointers = apply_rows + program.to(tl.int64) * APPLY_COLUMNS + summed
             for _ in range(program, apply_programs, programs):
-                total += tl.load(pointers, mask=column < last_apply_column, other=0.0)
+                total += tl.load(pointers, mask=summed < last_apply_column, other=0.0)
                 pointers += programs.to(tl.int64) * APPLY_COLUMNS
-            at = OFFSETS[-1] + column
-            tl.store(row + _offset(at, row_span, row_plane), total, mask=column < last_apply_column)
+            at = OFFSETS[-1] + summed
+            tl.store(row + _offset(at, row_span, row_plane), total, mask=summed < last_apply_column)
 
 
 @triton.jit
