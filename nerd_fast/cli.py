@@ -113,7 +113,7 @@ def _told(top, error):
     if isinstance(error, (OSError, MemoryError)):  # of this machine, whatever the command was doing
         return str(error) or "this machine has too little memory for it", UsageError.exit_code
     if isinstance(error, ModuleNotFoundError) and not (error.name or "").startswith("nerd_fast"):
-        return f"needs {error.name}: pip install 'nerd-fast[train]'", UsageError.exit_code
+        return f"needs {error.name}: pip install '.[train]' in a checkout of nerd-fast", UsageError.exit_code
     reason = "".join(traceback.format_exception_only(error)).strip()
     kept = "above" if top.debug else _kept_traceback(top.command)
     return f"a fault of this program, not of what it was given: {reason}. Its traceback is {kept}", UsageError.exit_code

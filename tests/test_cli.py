@@ -176,7 +176,7 @@ def test_a_missing_package_is_named_with_what_to_install(monkeypatch):
     monkeypatch.setattr("nerd_fast.doctor.run", fail)
     code, _, message = command("doctor")
     assert code == 2
-    assert "nerd-fast doctor: needs monai: pip install 'nerd-fast[train]'" in message
+    assert "nerd-fast doctor: needs monai: pip install '.[train]' in a checkout of nerd-fast" in message
 
 
 def parse(*arguments):

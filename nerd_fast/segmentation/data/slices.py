@@ -1,8 +1,9 @@
 """Volumes as the slices a network sees, and its slices pasted back.
 
 A slice is (H, W) with H along the first and W along the second of the two in-plane axes of the canonical volume; for
-axial slices H is X (left to right) and W is Y (back to front), so that the paper's 160x224 holds a brain of 182x218
-and 240x160 the atrium crops of up to 232x159. `picture` turns a slice for the eye.
+axial slices H is X (left to right) and W is Y (back to front): the paper's 160x224 cuts 11 rows off each side of a scan
+of 182x218 and pads it by 3 columns at each end, and 240x160 holds atrium crops of up to 232x159. `picture`
+turns a slice for the eye.
 
 Nothing is resampled: a network sees pixels, of whatever size in millimetres.
 """
