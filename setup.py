@@ -38,7 +38,7 @@ KERNELS = ["nerd_fast.kernels", *(f"nerd_fast.kernels.{name}" for name in find_p
 setup(
     name="nerd-fast",
     version=VERSION,
-    description="NeRD segmentation heads as fused Triton kernels, at the price of the 1x1 convolution they replace",
+    description="NeRD segmentation heads as fused Triton kernels, and a U-Net trainer around them",
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
