@@ -1,4 +1,4 @@
-"""A table as Markdown, CSV and plain text."""
+"""A table as Markdown, CSV and plain text, and what stands in its cells."""
 
 import csv
 import io
@@ -34,3 +34,12 @@ class Table:
             "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
         ]
         return "\n".join((self.title, "", *body, *(("", *self.notes) if self.notes else ()))) + "\n"
+
+
+def text_of(value: object) -> str:
+    """An option's value as a cell: yes and no, the entries of a list side by side, a dash for nothing."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if value is None or value == []:
+        return "-"
+    return " ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)

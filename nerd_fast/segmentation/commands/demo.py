@@ -80,8 +80,9 @@ def _draw(folder, data, runs):
     from nerd_fast.segmentation.data.layouts import find_cases
     from nerd_fast.segmentation.network.inference import predict_mask
     from nerd_fast.segmentation.network.trained import load_run
-    from nerd_fast.segmentation.pictures.figures import calibration_figure, choose_slice, overlay_figure
+    from nerd_fast.segmentation.pictures.figures import calibration_figure, overlay_figure
     from nerd_fast.segmentation.pictures.plots import curves_figure
+    from nerd_fast.segmentation.pictures.regions import choose_slice
     from nerd_fast.segmentation.runs.loading import prepare
     from nerd_fast.segmentation.runs.runs import METRICS
 

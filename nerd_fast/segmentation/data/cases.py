@@ -99,6 +99,6 @@ def safe_name(*parts: str) -> str:
     return "".join(sign if sign.isascii() and (sign.isalnum() or sign in ".+-") else "_" for sign in joined)
 
 
-def absent(folder: Path, name: str) -> Path:
-    """The path at which a missing image was expected."""
+def place_of(folder: Path, name: str) -> Path:
+    """Where in the folder an image that is missing was expected."""
     return folder / f"{name}{SUFFIXES[0]}"

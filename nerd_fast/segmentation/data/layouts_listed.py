@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from nerd_fast.segmentation.base.faults import data_error, reason_of
-from nerd_fast.segmentation.data.cases import Case, DataSet, absent, images_in, safe_name
+from nerd_fast.segmentation.data.cases import Case, DataSet, images_in, place_of, safe_name
 from nerd_fast.segmentation.data.headers import stem
 from nerd_fast.segmentation.data.json_file import read_json
 
@@ -100,7 +100,7 @@ def read_nnunet(root: Path, channels: Sequence[str] | None, label: str | None) -
         truths = images_in(root / labels) if (root / labels).is_dir() else {}
         for name in sorted({key.rpartition("_")[0] for key in files if key.rpartition("_")[2].isdigit()}):
             numbered = [f"{name}_{names.index(channel):04d}" for channel in channels]
-            paths = [files.get(file, absent(root / images, file)) for file in numbered]
+            paths = [files.get(file, place_of(root / images, file)) for file in numbered]
             cases.append(Case(name, dict(zip(channels, paths, strict=True)), truths.get(name), part=part))
     split = next((root / name for name in ("split.json", "splits_final.json") if (root / name).is_file()), None)
     return DataSet(root, "nnunet", tuple(cases), channels, "label", values, ignored, split)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nerd_fast.segmentation.base.faults import data_error
-from nerd_fast.segmentation.data.cases import Case, DataSet, absent, images_in, safe_name
+from nerd_fast.segmentation.data.cases import Case, DataSet, images_in, place_of, safe_name
 from nerd_fast.segmentation.data.headers import stem, suffix
 
 LABEL_NAMES = ("label", "lesion", "lesions", "mask", "seg", "segmentation", "wmh", "laendo", "annotation")
@@ -53,7 +53,7 @@ def read_folder(root: Path, channels: Sequence[str] | None, label: str | None) -
         cases.append(
             Case(
                 name=safe_name(*parts),
-                channels={name: images.get(name, absent(folder, name)) for name in channels},
+                channels={name: images.get(name, place_of(folder, name)) for name in channels},
                 label=images.get(label),
                 site=safe_name(*parts[:-1]) or None,
             )
@@ -80,7 +80,7 @@ def read_wmh2017(root: Path, channels: Sequence[str] | None, label: str | None, 
         cases.append(
             Case(
                 name=safe_name(*(name for name in parts if name != "training")),
-                channels={name: images.get(name, absent(path.parent / variant, name)) for name in channels},
+                channels={name: images.get(name, place_of(path.parent / variant, name)) for name in channels},
                 label=path,
                 site=safe_name(*(name for name in above if name not in _PARTS)) or None,
                 part=part,
@@ -149,7 +149,7 @@ def read_bids(root: Path, channels: Sequence[str] | None, label: str | None) -> 
             Case(
                 name=safe_name(name),
                 channels={
-                    wanted: images.get(wanted, images.get(f"{wanted}w", absent(folder, f"{name}_{wanted}")))
+                    wanted: images.get(wanted, images.get(f"{wanted}w", place_of(folder, f"{name}_{wanted}")))
                     for wanted in channels
                 },
                 label=labels.get(name, {}).get(label),

@@ -4,9 +4,9 @@ import os
 from argparse import Namespace
 from pathlib import Path
 
-from nerd_fast.segmentation.base.errors import DataError, UsageError
+from nerd_fast.segmentation.base.errors import UsageError
 from nerd_fast.segmentation.network.trained import load_run
-from nerd_fast.segmentation.runs.loading import find_data
+from nerd_fast.segmentation.runs.loading import cases_named, find_data_of
 
 
 def names_of_runs(folders):
@@ -45,17 +45,4 @@ def cases_of_run(folder, layout, data, names):
 
     Raises DataError where one is missing or there is no name at all.
     """
-    dataset = find_data(
-        Namespace(
-            data=folder,
-            layout=layout,
-            channels=data.channels,
-            label=data.label,
-            label_values=data.label_values,
-        )
-    )
-    missing = sorted(set(names) - set(dataset.names))
-    if missing or not names:
-        found = f"no case {', '.join(missing)}" if missing else "no case in the subset"
-        raise DataError(f"{folder}: {found}; expected the data that the run was trained on")
-    return dataset.subset(names)
+    return cases_named(find_data_of(data, folder, layout), names, "the data that the run was trained on")

@@ -10,12 +10,9 @@ from itertools import chain, zip_longest
 import numpy as np
 
 from nerd_fast.segmentation.pictures.drawing import save, sheet
-from nerd_fast.segmentation.pictures.plots import curves_figure, scores_figure
-from nerd_fast.segmentation.pictures.regions import boxes, choose_slice, missed, over_segmented
+from nerd_fast.segmentation.pictures.regions import boxes, missed, over_segmented
 from nerd_fast.segmentation.scores.metrics.masks import foreground_box
 from nerd_fast.segmentation.scores.metrics.overlap import dice
-
-__all__ = ["calibration_figure", "choose_slice", "curves_figure", "overlay_figure", "scores_figure"]
 
 FRAME = 3  # pixels between a region and the box around it
 MASK, MISSED, OVER = "#ff2a2a", "#ffe14d", "#3dff6e"  # red, yellow and green as in the paper

@@ -11,10 +11,11 @@ from nerd_fast import __version__
 from nerd_fast.segmentation.base.config import MODELS, TrainConfig
 from nerd_fast.segmentation.base.errors import UsageError
 from nerd_fast.segmentation.base.files import begins_with, check_outputs, what_is_missing, whole_file
+from nerd_fast.segmentation.base.tables import text_of
 from nerd_fast.segmentation.network.compared import cases_of_run, load_networks, names_of_runs
 from nerd_fast.segmentation.pictures.diagnosis import calibration_maps
 from nerd_fast.segmentation.pictures.examples import draw_example, worst_slices
-from nerd_fast.segmentation.pictures.figures import calibration_figure, curves_figure
+from nerd_fast.segmentation.pictures.figures import calibration_figure
 from nerd_fast.segmentation.pictures.page import (
     cards_html,
     figure_html,
@@ -25,7 +26,7 @@ from nerd_fast.segmentation.pictures.page import (
     page_begins,
     table_html,
 )
-from nerd_fast.segmentation.pictures.plots import read_curves
+from nerd_fast.segmentation.pictures.plots import curves_figure, read_curves
 from nerd_fast.segmentation.pictures.report_tables import case_table, difference_table, metric_table
 from nerd_fast.segmentation.runs.checkpoints import read_checkpoint
 from nerd_fast.segmentation.runs.loading import RunData
@@ -232,7 +233,7 @@ def _maps_html(runs, folder):
 def _configuration_html(runs):
     first, defaults = next(iter(runs.values())), asdict(TrainConfig())
     options = {name: asdict(each.config) for name, each in runs.items()}
-    rows = [(key, *(_text(options[name][key]) for name in runs)) for key in defaults]
+    rows = [(key, *(text_of(options[name][key]) for name in runs)) for key in defaults]
     changed = [row for row in rows if any(options[name][row[0]] != defaults[row[0]] for name in runs)]
     data = asdict(first.data)
     split = [(part, ", ".join(names)) for part, names in data.pop("split").items()]
@@ -243,7 +244,7 @@ def _configuration_html(runs):
             table_html(("Option", *runs), changed, words=True),
             folded_html("All options", table_html(("Option", *runs), rows, words=True)),
             heading_html("Data"),
-            table_html(("", "Value"), [(key, _text(value)) for key, value in data.items()], words=True),
+            table_html(("", "Value"), [(key, text_of(value)) for key, value in data.items()], words=True),
             folded_html("The split", table_html(("Part", "Cases"), split, words=True)),
             heading_html("What the runs were trained with"),
             table_html(("", *runs), _environments(runs), words=True),
@@ -253,12 +254,4 @@ def _configuration_html(runs):
 
 def _environments(runs):
     names = dict.fromkeys(name for each in runs.values() for name in each.environment)
-    return [(name, *(_text(each.environment.get(name)) for each in runs.values())) for name in names]
-
-
-def _text(value):
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if value is None or value == []:
-        return "-"
-    return " ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+    return [(name, *(text_of(each.environment.get(name)) for each in runs.values())) for name in names]

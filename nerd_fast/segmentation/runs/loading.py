@@ -1,6 +1,7 @@
 """The cases of a run, read and prepared, and what a checkpoint remembers of them."""
 
 import sys
+from argparse import Namespace
 from dataclasses import asdict, dataclass, replace
 
 from nerd_fast.segmentation.base.errors import CheckpointError, DataError, UsageError
@@ -106,6 +107,22 @@ def find_data(options):
     if is_first_process():
         print(dataset.describe(), file=sys.stderr)
     return dataset
+
+
+def find_data_of(data, folder, layout):
+    """The data set in `folder`, of channels, label and label values as those of the run's `RunData`."""
+    return find_data(
+        Namespace(data=folder, layout=layout, channels=data.channels, label=data.label, label_values=data.label_values)
+    )
+
+
+def cases_named(dataset, names, expected):
+    """The cases of these names. Raises DataError, which says what was `expected`, for a missing case and no name."""
+    missing = sorted(set(names) - set(dataset.names))
+    if missing or not names:
+        found = f"no case {', '.join(missing)}" if missing else "no case in the subset"
+        raise DataError(f"{dataset.root}: {found}; expected {expected}")
+    return dataset.subset(names)
 
 
 def find_split(dataset, path, seed):

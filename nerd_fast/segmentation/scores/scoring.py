@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from nerd_fast.segmentation.base.errors import DataError, UsageError
+from nerd_fast.segmentation.base.errors import UsageError
 from nerd_fast.segmentation.network.inference import mask_of
 from nerd_fast.segmentation.network.trained import load_run
-from nerd_fast.segmentation.runs.loading import find_data, find_split, prepare
+from nerd_fast.segmentation.runs.loading import cases_named, find_data_of, find_split, prepare
 from nerd_fast.segmentation.scores import evaluation
 
 
@@ -31,9 +31,10 @@ def evaluate_run(options) -> Evaluation:
     evaluation.check_destination(destination)
     check_label_2(options.label_2, data.is_wmh2017, options.run)
     data = data.read_as(options)
-    dataset = find_data(_DataOf(options, data))
+    dataset = find_data_of(data, options.data, options.layout)
     split = find_split(dataset, options.split, config.seed) if options.split else data.split
-    cases = _cases_of_split(dataset, split[options.subset], options)
+    expected = f"{options.subset} cases of the split. Name another --split or --subset"
+    cases = cases_named(dataset, split[options.subset], expected)
     rows = [evaluate_case(network, case, data, options) for case in cases]
     summary = evaluation.summarise(rows, expected=[case.name for case in cases])
     header = {
@@ -83,19 +84,3 @@ def evaluate_case(network, case, data, options):
         connectivity=options.connectivity,
     )
     return {"case": case.name, **metrics, "label_voxels_lost": prepared.label_voxels_lost}
-
-
-class _DataOf:
-    """The options that `find_data` reads, taken from the run but for the folder and its layout."""
-
-    def __init__(self, options, data):
-        self.data, self.layout = options.data, options.layout
-        self.channels, self.label, self.label_values = data.channels, data.label, data.label_values
-
-
-def _cases_of_split(dataset, names, options):
-    missing = sorted(set(names) - set(dataset.names))
-    if missing or not names:
-        found = f"no case {', '.join(missing)}" if missing else f"no case in the subset {options.subset}"
-        raise DataError(f"{options.data}: {found}; expected the cases of the split. Name another --split or --subset")
-    return dataset.subset(names)

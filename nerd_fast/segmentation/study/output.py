@@ -7,7 +7,7 @@ from pathlib import Path
 
 from nerd_fast.segmentation.base.config import MODELS
 from nerd_fast.segmentation.base.files import whole_file
-from nerd_fast.segmentation.base.tables import Table
+from nerd_fast.segmentation.base.tables import Table, text_of
 from nerd_fast.segmentation.network.compared import load_networks
 from nerd_fast.segmentation.pictures.examples import KINDS, draw_example, worst_slices
 from nerd_fast.segmentation.pictures.plots import losses_figure, read_curves, scores_figure
@@ -142,7 +142,7 @@ def _logs(states):
 
 def _choices(options):
     chosen = asdict(options)
-    rows = [(f"`--{name.replace('_', '-')}`", text, _text(chosen[name])) for name, text in CHOICES.items()]
+    rows = [(f"`--{name.replace('_', '-')}`", text, text_of(chosen[name])) for name, text in CHOICES.items()]
     return Table("What the paper leaves open, as chosen here", ("Option", "What", "Chosen"), tuple(rows))
 
 
@@ -222,12 +222,6 @@ def _complete_groups(states):
         if all(state.evaluated for _, state in members) and any(planned.head == BASELINE for planned, _ in members):
             members.sort(key=lambda member: member[0].head != BASELINE)
             yield {MODELS[planned.head]: planned for planned, _ in members}
-
-
-def _text(value):
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return " ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
 
 def _write(path, text):
