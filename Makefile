@@ -5,14 +5,14 @@ export OMP_WAIT_POLICY ?= PASSIVE
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
-# The networks of other libraries have an environment of their own on top of the first: they bring PyPI's torchvision,
-# which is made for CUDA builds of torch, and pytorch-lightning cannot be imported where it does not fit.
-NETWORKS       := $(VENV)-networks
-NETWORKS_STAMP := $(NETWORKS)/.installed
-TRIED          := tests/surgery tests/nnunet tests/examples
-PURELIB        := -c 'import sysconfig; print(sysconfig.get_path("purelib"))'
+# The networks of other libraries and nnU-Net have environments of their own on top of the first: they bring PyPI's
+# torchvision, which is made for CUDA builds of torch, and pytorch-lightning cannot be imported where it does not fit.
+NETWORKS := $(VENV)-networks
+NNUNET   := $(VENV)-nnunet
+TRIED    := tests/surgery tests/nnunet tests/examples
+PURELIB  := -c 'import sysconfig; print(sysconfig.get_path("purelib"))'
 
-.PHONY: test ptx networks networks-table demo docs-check gpu gpu-offline clean
+.PHONY: test ptx networks networks-table nnunet demo docs-check gpu gpu-offline clean
 
 $(STAMP): setup.py constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "nerd-fast needs Python 3.11 or newer; found " + sys.version.split()[0] + ". Name one with: make PYTHON=python3.11 ...")'
@@ -20,13 +20,14 @@ $(STAMP): setup.py constraints.txt
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev,examples,onnx]'
 	touch $@
 
-$(NETWORKS_STAMP): $(STAMP)
-	$(PYTHON) -m venv $(NETWORKS)
-	$(BIN)/python $(PURELIB) > $$($(NETWORKS)/bin/python $(PURELIB))/first.pth
-	$(NETWORKS)/bin/python -m pip install --quiet -c constraints.txt -e '.[networks]'
+# One for each extra that is named so.
+$(VENV)-%/.installed: $(STAMP)
+	$(PYTHON) -m venv $(VENV)-$*
+	$(BIN)/python $(PURELIB) > $$($(VENV)-$*/bin/python $(PURELIB))/first.pth
+	$(VENV)-$*/bin/python -m pip install --quiet -c constraints.txt -e '.[$*]'
 	touch $@
 
-test: $(STAMP) $(NETWORKS_STAMP)
+test: $(STAMP) $(NETWORKS)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -35,11 +36,15 @@ test: $(STAMP) $(NETWORKS_STAMP)
 	$(BIN)/python -m pytest -q -m "not interpreter and not launch and not networks"
 	$(NETWORKS)/bin/python -m pytest -q -m networks $(TRIED)
 
-networks: $(NETWORKS_STAMP)
+networks: $(NETWORKS)/.installed
 	$(NETWORKS)/bin/python -m pytest -q -m networks $(TRIED)
 
-networks-table: $(NETWORKS_STAMP)
+networks-table: $(NETWORKS)/.installed
 	$(NETWORKS)/bin/python -m tests.surgery.table
+
+# nnU-Net itself with our trainers, three minutes on two cores; it brings forty packages, so it is no part of `make test`.
+nnunet: $(NNUNET)/.installed
+	$(NNUNET)/bin/python -m pytest -q tests/nnunet tests/examples tests/docs -k nnunet
 
 demo: $(STAMP)
 	$(BIN)/nerd-fast demo --out demo

@@ -60,6 +60,7 @@ setup(
         "onnx": ["onnx>=1.17", "onnxscript>=0.5", "onnxruntime>=1.20"],  # the tests of exported heads
         "examples": ["fire>=0.7", "pytorch-ignite>=0.5"],
         "networks": NETWORKS,
+        "nnunet": ["nnunetv2>=2.8"],  # to test our trainers in nnU-Net itself; in an environment of its own too
         "tensorboard": ["tensorboard"],
     },
     entry_points={"console_scripts": ["nerd-fast = nerd_fast.cli:main"]},

@@ -3,7 +3,7 @@
 PyPI's torchvision is compiled for CUDA builds of torch. Beside a CPU build its operators do not load, and the import
 fails where it describes two of them. No segmentation network uses them: that they have a name is enough to import it.
 
-`python -m tests.torchvision_operators FILE` runs a file with them.
+`python -m tests.torchvision_operators FILE ARGUMENTS` runs a file with them.
 """
 
 import importlib.util
@@ -24,6 +24,8 @@ def declare_torchvision_operators() -> None:
             torch.library.define(f"torchvision::{name}", "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
 
 
-if __name__ == "__main__":
+if __name__ in ("__main__", "__mp_main__"):  # the latter in the processes that the file spawns
     declare_torchvision_operators()
-    runpy.run_path(sys.argv[1], run_name="__main__")
+if __name__ == "__main__":
+    del sys.argv[0]
+    runpy.run_path(sys.argv[0], run_name="__main__")

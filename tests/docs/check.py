@@ -27,8 +27,8 @@ SHORT = {  # what is added behind a command, so that it ends in seconds
 ELSEWHERE = {  # how a line begins, and who runs it
     "make ": "a lane of its own",
     "pytest": "a lane of its own",
-    "nnUNetv2_": "tests/nnunet/test_nnunetv2.py, with nnU-Net installed",
-    "pip install nnunetv2": "tests/nnunet/test_nnunetv2.py, with nnU-Net installed",
+    "nnUNetv2_": "make nnunet",
+    "pip install nnunetv2": "make nnunet",
 }
 
 

@@ -1,6 +1,6 @@
 """nnU-Net itself with our trainers: plan, preprocess, train, continue, fine-tune and predict on scans made here.
 
-Needs nnunetv2 (tested with 2.8.1), which `make test` does not install: it brings twenty packages of its own.
+`make nnunet` runs them, in an environment that holds nnunetv2 (tested with 2.8.1) and the forty packages it brings.
 """
 
 import json
@@ -20,6 +20,7 @@ pytestmark = pytest.mark.slow
 
 DATASET = "Dataset901_Made"
 TINY = Path(__file__).parent / "tiny_trainers"
+ROOT = Path(__file__).parents[2]
 
 
 class NnUNet:
@@ -41,8 +42,9 @@ class NnUNet:
     def run(self, command, *arguments):
         program = Path(sys.executable).with_name(f"nnUNetv2_{command}")
         done = subprocess.run(
-            [program, *map(str, arguments)],
+            [sys.executable, "-m", "tests.torchvision_operators", program, *map(str, arguments)],
             check=False,
+            cwd=ROOT,
             env=self.environment,
             capture_output=True,
             text=True,
@@ -115,10 +117,18 @@ def test_volumes_with_deep_supervision_and_no_mirroring(nnunet, tmp_path):
 
 
 def test_our_own_names_are_found():
-    code = "from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name as find; print(find('{}'))"
+    code = (
+        "from tests.torchvision_operators import declare_torchvision_operators as declare; declare(); "
+        "from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name as find; print(find('{}'))"
+    )
     for name in ("nnUNetTrainerNeRDm", "nnUNetTrainerNeRDcNoMirroring"):
         environment = {**os.environ, "nnUNet_extTrainer": str(trainers_folder())}
         done = subprocess.run(
-            [sys.executable, "-c", code.format(name)], env=environment, capture_output=True, text=True, check=True
+            [sys.executable, "-c", code.format(name)],
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
         )
         assert f"nerd_trainers.{name}'" in done.stdout
