@@ -21,13 +21,19 @@ Pointers
     grad_x      as x, strides (stride_db, stride_dc, stride_dp)
     grad_f      (shares, planes, N padded to whole tiles) float32: gradient of f(v) at every position, a plane for each
                 of its outputs; folded, planes 0 to C - 1 are dW and plane C is dbeta
-    rows        (programs, K C + K) float32: this program's share of the gradients of classifier and bias; folded, the
-                classifier's is not formed here, since it follows from those of a and b
-    grad        (B, K, N) strides (stride_gb, stride_gk, stride_gp), of any kind, zero included
-    x, classifier, weights, biases and the integers as in `apply_forward`; tiles is the number of tiles of positions
+    rows        (programs, K C + K) float32: this program's share of the gradients of classifier and bias; folded, None,
+                since they follow from the planes
+    grad        (B, K, N) in x's dtype, strides (stride_gb, stride_gk, stride_gp), of any kind, zero included
+    x, classifier, weights, biases as in `apply_forward`
+    grad_x, grad_f and rows are None where nothing of them is wanted.
+Integers
+    tiles       how many tiles of POSITIONS cover the positions
+    the others as in `apply_forward`
 Constexprs
-    as in `apply_forward` without CLASSES and GROUPS; WANTS_X, WANTS_F, WANTS_CLASSIFIER, WANTS_BIAS: which results to
-    form; FOLDED, see above
+    WANTS_X, WANTS_F, WANTS_CLASSIFIER, WANTS_BIAS   which results to form
+    FOLDED      see above
+    POSITIONS, SAMPLES, CHANNELS   the tile: positions, samples in flight, channels at a time
+    MODULATES, C, K, HIDDEN, PADDED, SPATIAL_DIMS, ACTIVATION, SCALE, PRECISION, DEPTH as in `apply_forward`
 """
 
 import triton

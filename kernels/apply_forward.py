@@ -16,17 +16,28 @@ the others: the sizes, which `tiling` chooses for each memory format, decide wha
 Pointers
     logits      (B, K, N) strides (stride_sb, stride_sk, stride_sp), in x's dtype
     x           (B, C, N) strides (stride_xb, stride_xc, stride_xp)
-    classifier  (K, C) contiguous (NeRDm)
-    weights     tuple of (out, in) contiguous; biases tuple of (out,)
+    classifier  (K, C) contiguous (NeRDm), else None
+    weights     tuple of (out, in) contiguous; biases tuple of (out,): the calibrator, first layer first
     bias        (K,) or None
+    Parameters are float32 or of x's dtype.
 Integers
-    batch B, positions N, height and width of x's last axes, the window's origin and the image's extent,
-    shares: over how many programs the batch of one tile is divided
+    positions, batch     N and B
+    height, width        of x's last axes
+    origin_*, extent_*   in pixels, along depth, height and width: where x begins in the image, and the image's size; in
+                         2-D those of depth are 0 and 1
+    shares               over how many programs the batch of one tile is divided
 Constexprs
-    C, K, HIDDEN (widths) and PADDED (the same in powers of two from 16), SPATIAL_DIMS, ACTIVATION, SCALE;
-    MODULATES: NeRDm, else NeRDc; POSITIONS, SAMPLES, CLASSES, READERS, CHANNELS (C padded), LANES, VECTOR and RUN of a
-    tile; CHANNELS_ADJACENT: neighbours in memory are channels of x; CLASSES_ADJACENT: logits are K numbers for each
-    position, one position after the other; DEPTH and PRECISION of products
+    MODULATES       NeRDm, else NeRDc
+    C, K            channels and classes
+    HIDDEN, PADDED  the widths of the hidden layers, as they are and in powers of two from 16
+    SPATIAL_DIMS    2 or 3
+    ACTIVATION      the name of the calibrator's
+    SCALE           the factor of distances in pixels; None divides them by the extent less one
+    PRECISION       of products: "ieee", "tf32x3" or "tf32"
+    DEPTH           the most that a product takes of its inner size at once
+    POSITIONS, SAMPLES, CLASSES, READERS, CHANNELS (C padded), LANES, VECTOR, RUN   the tile, see above
+    CHANNELS_ADJACENT   neighbours in memory are channels of x
+    CLASSES_ADJACENT    logits are K numbers for each position, one position after the other
 """
 
 import triton

@@ -7,14 +7,26 @@ the tiles of POSITIONS; each adds what a tile contributes to a row of its own, w
     dW_l = d_l^T h_(l-1)      db_l = sum_v d_l      d_(l-1) = (d_l W_l) act'(z_(l-1))
 
 Pointers
-    rows        (programs, row) float32: weights and biases, first layer first, flat, each (out, in) or (out,),
-                then the classifier (K, C) and the bias (K,)
-    grad_f      (shares, outputs, N padded to whole tiles of the apply pass) float32
-    apply_rows  (apply programs, K C + K) float32; the columns from first_apply_column to last_apply_column, which the
-                apply pass has written, are added up here into the row's end
-    weights, biases and the integers as in `apply_forward`
+    rows        (programs, OFFSETS[-1] + APPLY_COLUMNS) float32: weights and biases, first layer first, flat, each
+                (out, in) or (out,), then the classifier (K, C) and the bias (K,)
+    grad_f      (shares, OUTPUTS, grad_f_width) float32: gradient of f(v), of each share of the batch
+    apply_rows  (apply_programs, APPLY_COLUMNS) float32, None where APPLY_COLUMNS is 0: the gradients of classifier
+                (K, C) and bias (K,), of each program of the apply pass
+    weights, biases as in `apply_forward`
 Integers
-    tiles of POSITIONS, apply_programs, and grad_f_width, the padded N
+    positions, height, width, origin_*, extent_* as in `apply_forward`
+    shares              over how many programs the apply pass divided the batch of a tile: planes to be added up
+    grad_f_width        N, padded to whole tiles of the apply pass
+    tiles               how many tiles of POSITIONS cover the positions
+    apply_programs      how many programs the apply pass had
+    first_apply_column, last_apply_column   the columns of apply_rows from the first up to the last, which is not among
+                        them, are those that the apply pass has written: they are added up into the row's end
+Constexprs
+    OUTPUTS         of the calibrator: 2 C of NeRDm and of the normalisation, K C of NeRDc
+    APPLY_COLUMNS   K C + K; 0 where neither classifier nor bias is wanted
+    OFFSETS         where each weight and each bias begins in a row, in the order of the row, and where the last ends
+    POSITIONS       of a tile
+    HIDDEN, PADDED, SPATIAL_DIMS, ACTIVATION, SCALE, PRECISION, DEPTH as in `apply_forward`
 """
 
 import triton

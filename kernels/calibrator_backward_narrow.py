@@ -13,8 +13,20 @@ and a row holds the unweighted sums over v of dW_c h, dW_c, dbeta h and dbeta; `
 of the last layer and of the classifier.
 
 Pointers
-    rows, grad_f, apply_rows, weights, biases as in `calibrator_backward`; classifier (C,), with FOLDED
-    A row may lie in the memory of those columns of grad_f that its program has read: see `Rows` in `plan`.
+    rows, apply_rows, weights, biases as in `calibrator_backward`, but that a row may lie in the memory of those columns
+                of grad_f that its program has read (see `Rows` in `layout`), and that with FOLDED it ends, after the
+                last layer's columns for dW_c h and dW_c, with one for each unit of h for dbeta h and one for dbeta
+    grad_f      (shares, OUTPUTS, grad_f_width) float32, with FOLDED (shares, OUTPUTS + 1, grad_f_width)
+    classifier  (C,) with FOLDED, else None
+Integers
+    row_stride, longer_rows, longer_by, row_span, row_plane   where a row and its columns lie: the fields of `Rows`
+    the others as in `calibrator_backward`
+Constexprs
+    OUTPUTS         planes of grad_f but for dbeta: C with FOLDED, else the outputs of the calibrator
+    PADDED_OUTPUTS  the same in a power of two from 16
+    FOLDED          see above
+    the others as in `calibrator_backward`; with FOLDED the OFFSETS are those of a last layer of C outputs, and
+    APPLY_COLUMNS is 0
 """
 
 import triton

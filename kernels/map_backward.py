@@ -6,12 +6,14 @@ A tile is (POSITIONS, CHANNELS_AT_ONCE), and strides tell which axis is contiguo
 for each of the SAMPLES in flight, so that nothing of the loop over the batch passes through shared memory.
 
 Pointers
-    grad_x       (B, C, N)
-    grad_weight  (shares, K, C, N), grad_beta (shares, K, N) with positions adjacent: of each share of the batch a sum
-    grad         (B, K, N) with any strides, zero included
+    grad_x       (B, C, N) in x's dtype
+    grad_weight  (shares, K, C, N), grad_beta (shares, K, N) with positions adjacent: of each share of the batch a sum,
+                 float32; with one share they are the gradients, in the dtype of weight and beta
+    grad         (B, K, N) in x's dtype, with any strides, zero included
     x            (B, C, N)
     weight       (K, C, N)
-    Each with its strides along batch, class, channel and position; `stride_share` is that of both sums.
+    Each with its strides along batch, class, channel and position; `stride_share` is that of both sums. Gradients that
+    are not wanted are None.
 Integers
     positions N, batch B, shares of the batch
 Constexprs

@@ -6,11 +6,14 @@ From da and db, the gradient of f(v) = (a, b), `calibrator_backward` makes those
 Programs and tiles are those of `norm_forward`.
 
 Pointers
-    grad_x       (B, C, N), grad (B, C, N) with any strides, zero included
-    grad_f       (shares, 2 C, N padded to whole tiles) float32: of each share of the batch the gradient of f(v)
+    grad_x       (B, C, N) in x's dtype, None where not wanted
+    grad_f       (shares, 2 C, N padded to whole tiles) float32: of each share of the batch the gradient of f(v); None
+                 where not wanted
+    grad         (B, C, N) in x's dtype, with any strides, zero included
     the others as in `norm_forward`
 Integers
-    tiles of positions; the others as in `norm_forward`
+    tiles        how many tiles of POSITIONS cover the positions
+    the others as in `norm_forward`
 Constexprs
     as in `norm_forward`; WANTS_X, WANTS_F: which results to form
 """

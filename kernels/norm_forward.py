@@ -6,13 +6,13 @@ contiguous: one source serves both memory formats, and nothing of the loop passe
 
 Pointers
     y, x     (B, C, N), each with its strides along batch, channel and position; y in x's dtype
-    weights  tuple of (out, in) contiguous; biases tuple of (out,): the calibrator, with 2 C outputs
+    weights  tuple of (out, in) contiguous; biases tuple of (out,): the calibrator, with 2 C outputs; in float32 or x's
+             dtype
 Integers
-    channels C, positions N, batch B; height and width of x's last axes, the window's origin and the image's extent;
-    shares: over how many programs the batch of a tile is divided
+    channels C; positions, batch, height, width, origin_*, extent_*, shares as in `apply_forward`
 Constexprs
-    HIDDEN (widths) and PADDED (the same in powers of two from 16), SPATIAL_DIMS, ACTIVATION, SCALE, DEPTH and PRECISION
-    of the calibrator's products; POSITIONS, CHANNELS, SAMPLES: the tile
+    HIDDEN, PADDED, SPATIAL_DIMS, ACTIVATION, SCALE, PRECISION, DEPTH as in `apply_forward`
+    POSITIONS, CHANNELS, SAMPLES: the tile; SAMPLES of it are in flight
 """
 
 import triton
