@@ -1,7 +1,8 @@
 """The calibrator's device functions that have no orientation: distances, products, activations and their gradients.
 
-The layers are in `calibrator_outputs` as the streaming kernels need them, units first, and in `position_first` as the
-calibrator's backward does. Everything is float32.
+The layers are in `calibrator_outputs` as the streaming kernels need them, units first; in `position_first` as the
+calibrator's backward does where they are wide; and in `calibrator_backward_narrow` where they are narrow. Values are
+float32, and so are products but for the precision that they are told.
 """
 
 import triton

@@ -1,4 +1,4 @@
-"""The calibrator's MLP as device functions: tiles are (units, positions), positions fastest, float32 throughout.
+"""The calibrator's layers as the kernels that stream features need them: tiles (units, positions), float32.
 
 A product multiplies a weight (out, in) as it lies in memory with the units of the layer before. In shared memory the
 lanes of a warp then read neighbouring positions, which lie in different banks, and one and the same row of the weight.

@@ -1,4 +1,7 @@
-"""Features and logits as (B, C, N): where one stride leads from each position to the next, nothing is copied."""
+"""How tensors lie: features and logits as (B, C, N), new logits and gradients, and the rows of partial sums.
+
+Where one stride leads from each position to the next, nothing is copied.
+"""
 
 from typing import NamedTuple
 

@@ -1,4 +1,6 @@
-"""The launch configuration of the kernels of the normalisation by position: a pure function of its calibrator."""
+"""The launch configuration of the kernels of the normalisation by position: a pure function of its calibrator
+and of which axis of the features is contiguous.
+"""
 
 from dataclasses import dataclass
 

@@ -62,9 +62,9 @@ class Forward:
 class Backward:
     """The launches of a backward, and the shapes of their float32 workspaces, None where there is none of them.
 
-    `summed` lists, for each place of a row, which of the gradients is summed
-    there, in the order of `backward`, and then, where the last layer is `folded`, its weight, bias and the classifier;
-    one that is not wanted has another stand in.
+    `summed` lists, for each place of a row, which of the gradients is summed there, in the order of `backward`, and
+    then, where the last layer is `folded`, its weight, bias and the classifier; one that is not wanted has another
+    stand in.
     """
 
     apply: Step

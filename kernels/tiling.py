@@ -1,4 +1,6 @@
-"""The launch configuration of every kernel: a pure function of what is computed and where, never of B, H or W."""
+"""The launch configuration of a head's kernels. A tile is a pure function of what is computed and where, never of B, H
+or W; these decide over how many programs the tiles and their batch are divided.
+"""
 
 from dataclasses import dataclass
 

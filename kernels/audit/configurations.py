@@ -1,4 +1,4 @@
-"""The configurations that the audit compiles: heads and features, their launches, and what each launch may cost."""
+"""The heads that the audit compiles, and the features: their launches, and what each launch may cost."""
 
 import itertools
 from dataclasses import dataclass, replace
