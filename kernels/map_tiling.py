@@ -1,5 +1,5 @@
-"""The launch configuration of the kernels of a position map. A tile is a pure function of C, K and how x lies in memory;
-the number of tiles and the batch decide over how many programs the batch is divided.
+"""The launch configuration of the kernels of a position map. A tile is a pure function of C, K and how x lies in
+memory; the number of tiles and the batch decide over how many programs the batch is divided.
 """
 
 from dataclasses import dataclass

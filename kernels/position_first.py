@@ -1,8 +1,8 @@
 """The calibrator's hidden layers as its backward needs them where they are wide: tiles (positions, units).
 
 There a gradient of a weight is a sum over positions, d^T h, and the gradient of a layer's input d W, the weight as it
-lies in memory: both take d and h with positions first. The kernels that stream features have units
-first, as in `calibrator_outputs`, whose products read the weight as it lies.
+lies in memory: both take d and h with positions first. The kernels that stream features have units first, as
+in `calibrator_outputs`, whose products read the weight as it lies.
 
 Widths are padded to powers of two of at least 16 (`tl.dot` needs that); padded units have zero weights and biases, and
 every activation keeps zero. Products whose inner size exceeds DEPTH run in steps of DEPTH: an FMA product keeps a whole
