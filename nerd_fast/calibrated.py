@@ -134,6 +134,7 @@ class Calibrated(nn.Module):
         return h.T.contiguous().view(-1, *size)  # planes, as apply_position_map reads them
 
     def extra_repr(self) -> str:
+        """What `repr` says of the module: its arguments."""
         return (
             f"spatial_dims={self.spatial_dims}, hidden_channels={self.hidden_channels}, "
             f"activation={self.activation!r}, distance_scale={self.distance_scale!r}, backend={self.backend!r}, "

@@ -19,22 +19,27 @@ class ConvolutionLike(Calibrated):
 
     @property
     def kernel_size(self) -> tuple[int, ...]:
+        """1 along each axis."""
         return (1,) * self.spatial_dims
 
     @property
     def stride(self) -> tuple[int, ...]:
+        """1 along each axis."""
         return (1,) * self.spatial_dims
 
     @property
     def dilation(self) -> tuple[int, ...]:
+        """1 along each axis."""
         return (1,) * self.spatial_dims
 
     @property
     def padding(self) -> tuple[int, ...]:
+        """0 along each axis."""
         return (0,) * self.spatial_dims
 
     @property
     def output_padding(self) -> tuple[int, ...]:
+        """0 along each axis."""
         return (0,) * self.spatial_dims
 
     def _start(self, weight: Tensor) -> dict[str, Tensor]:

@@ -138,6 +138,7 @@ class NeRDHead(ConvolutionLike, Calibrated):
         return weight, beta
 
     def extra_repr(self) -> str:
+        """What `repr` says of the head: its arguments."""
         return f"{self.in_channels}, {self.out_channels}, bias={self.bias is not None}, {super().extra_repr()}"
 
     @staticmethod
@@ -188,6 +189,7 @@ class NeRDm(NeRDHead):
         draw_classifier(self.classifier)
 
     def forward(self, x: Tensor, origin: Positions | None = None, extent: Positions | None = None) -> Tensor:
+        """Logits (B, K, *spatial) of features x (B, C, *spatial), x the window at `origin` of an image of `extent`."""
         if self._runs_its_modules():
             return self._logits_of_modules(x, origin, extent)
         options = self._options(origin, extent)
@@ -223,6 +225,7 @@ class NeRDc(NeRDHead):
     __doc__ += (NeRDHead.__doc__ or "").partition("\n")[2]
 
     def forward(self, x: Tensor, origin: Positions | None = None, extent: Positions | None = None) -> Tensor:
+        """Logits (B, K, *spatial) of features x (B, C, *spatial), x the window at `origin` of an image of `extent`."""
         if self._runs_its_modules():
             return self._logits_of_modules(x, origin, extent)
         options = self._options(origin, extent)

@@ -62,9 +62,11 @@ class NeRDNorm(Calibrated):
 
     @property
     def channels(self) -> int:
+        """C, of features (B, C, *spatial)."""
         return self.in_channels
 
     def forward(self, x: Tensor, origin: Positions | None = None, extent: Positions | None = None) -> Tensor:
+        """Features of the shape of x, (B, C, *spatial), x being the window at `origin` of an image of `extent`."""
         if self._runs_its_modules():
             return self._normalised_by_modules(x, origin, extent)
         return functional.nerdnorm(x, *self._linears(), **self._options(origin, extent))
@@ -81,4 +83,5 @@ class NeRDNorm(Calibrated):
             return apply_in_windows(apply, x, origin, extent)
 
     def extra_repr(self) -> str:
+        """What `repr` says of the norm: its arguments."""
         return f"{self.channels}, {super().extra_repr()}"

@@ -28,6 +28,7 @@ class NormedConv(nn.Module):
     norm: NeRDNorm
 
     def forward(self, input: Tensor, *arguments: Any, origin: Any = None, extent: Any = None, **others: Any) -> Tensor:
+        """What the convolution makes of the normalised input (B, C, *spatial), the window at `origin` of `extent`."""
         normalised = self.norm(input, origin=origin, extent=extent)
         y: Tensor = super().forward(normalised, *arguments, **others)
         return y

@@ -173,7 +173,7 @@ class TrainConfig(DataOptions):
         check(all(0 < part < 1 for part in self.milestones), "milestones", self.milestones, "numbers in (0, 1)")
         check(0 < self.gamma <= 1, "gamma", self.gamma, "a number in (0, 1]")
 
-    def differences(self, other):
+    def differences(self, other: "TrainConfig") -> list[str]:
         """Lines 'option: other -> self' for each option that changes what the run computes."""
         mine, theirs = asdict(self), asdict(other)
         names = [entry.name for entry in fields(self) if entry.name not in NOT_PART_OF_A_RUN]
@@ -218,7 +218,7 @@ class InferenceOptions(Options):
             check(min(self.window) >= 16, "window", self.window, "two numbers from 16 on")
 
 
-def five_widths(filters):
+def five_widths(filters: list[int]) -> list[int]:
     """The filters of the five levels: five numbers as they are, or the deepest halved upward (256 -> 16, ..., 256)."""
     if len(filters) == 1 and filters[0] >= 16 and filters[0] % 16 == 0:
         return [filters[0] // 2**level for level in (4, 3, 2, 1, 0)]
@@ -227,7 +227,7 @@ def five_widths(filters):
     raise UsageError(f"--filters: expected five numbers, or one multiple of 16; found {filters}")
 
 
-def require(options, kind):
+def require(options: Options, kind: type[Options]) -> None:
     """Raise TypeError for what are no options of that kind, UsageError for required ones that were not given.
 
     They are checked again, since they may have been changed after they were made.
@@ -243,7 +243,7 @@ def require(options, kind):
         raise UsageError("; ".join(missing))
 
 
-def check(holds, name, found, expected):
+def check(holds: Any, name: str, found: Any, expected: str) -> None:
     """Raise UsageError for the option `name` unless it `holds`."""
     if not holds:
         raise UsageError(f"--{name.replace('_', '-')}: expected {expected}; found {found}")

@@ -40,6 +40,6 @@ class Interrupted(BaseException):
     Not an Exception, so that nothing on the way mistakes it for a fault to handle.
     """
 
-    def __init__(self, number):
+    def __init__(self, number: int) -> None:
         super().__init__(f"interrupted by signal {number}")
         self.exit_code = 128 + number

@@ -51,7 +51,7 @@ def run(options: EvaluateOptions) -> None:
     from nerd_fast.segmentation.scores.choice import metrics_that_matter
 
     evaluation = evaluate(options)
-    for name in metrics_that_matter(evaluation.summary, is_wmh2017=evaluation.header["wmh2017"]):
+    for name in metrics_that_matter(evaluation.summary, is_wmh2017=bool(evaluation.header["wmh2017"])):
         entry = evaluation.summary[name]
         undefined = f"  ({entry['undefined']} undefined)" if entry["undefined"] else ""
         spread = f" +- {entry['std']:.4f}" if entry["n"] > 1 else ""

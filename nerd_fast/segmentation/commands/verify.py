@@ -38,7 +38,7 @@ def verify(options: VerifyOptions) -> Report:
         split=options.split,
         size=tuple(options.size) if options.size else None,
         axis=options.axis,
-        percentiles=tuple(options.percentiles),
+        percentiles=options.percentiles,
         nonfinite=options.nonfinite,
         allow_geometry_mismatch=options.allow_geometry_mismatch,
     )

@@ -42,7 +42,7 @@ class PreparedCase:
 
 
 def intensity_limits(
-    data: np.ndarray, source: str | os.PathLike, percentiles: tuple[float, float] = (0, 100)
+    data: np.ndarray, source: str | os.PathLike, percentiles: Sequence[float] = (0, 100)
 ) -> tuple[float, float]:
     """The intensities of `data` at these percentiles, which become 0 and 1. Raises DataError where they are equal."""
     low, high = (data.min(), data.max()) if tuple(percentiles) == (0, 100) else np.percentile(data, percentiles)
@@ -60,9 +60,7 @@ def intensity_limits(
     return float(low), float(high)
 
 
-def scale_to_unit(
-    data: np.ndarray, source: str | os.PathLike, percentiles: tuple[float, float] = (0, 100)
-) -> np.ndarray:
+def scale_to_unit(data: np.ndarray, source: str | os.PathLike, percentiles: Sequence[float] = (0, 100)) -> np.ndarray:
     """`data` as float32 with these percentiles at 0 and 1, clipped to [0, 1]. Raises DataError where they are equal."""
     low, high = intensity_limits(data, source, percentiles)
     extent = high - low
@@ -91,7 +89,7 @@ def prepare_case(
     label: str | None = None,
     label_values: Sequence[int] = (0, 1),
     ignore_values: Sequence[int] = (),
-    percentiles: tuple[float, float] = (0, 100),
+    percentiles: Sequence[float] = (0, 100),
     padding: Literal["background", "zero"] = "background",
     whole: bool = False,
     nonfinite: Literal["error", "zero"] = "error",

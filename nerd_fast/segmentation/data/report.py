@@ -45,10 +45,12 @@ class Report:
 
     @property
     def errors(self) -> tuple[Problem, ...]:
+        """What stops training."""
         return tuple(problem for problem in self.problems if problem.severity == "error")
 
     @property
     def warnings(self) -> tuple[Problem, ...]:
+        """What does not stop training, and should be looked at."""
         return tuple(problem for problem in self.problems if problem.severity == "warning")
 
     @property

@@ -31,7 +31,7 @@ def verify_dataset(
     split: Mapping[str, Sequence[str]] | str | os.PathLike | None = None,
     size: tuple[int, ...] | None = None,
     axis: int | None = None,
-    percentiles: tuple[float, float] = (0, 100),
+    percentiles: Sequence[float] = (0, 100),
     nonfinite: Literal["error", "zero"] = "error",
     allow_geometry_mismatch: bool = False,
 ) -> Report:

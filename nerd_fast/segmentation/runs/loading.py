@@ -1,8 +1,11 @@
 """The cases of a run, read and prepared, and what a checkpoint remembers of them."""
 
+import os
 import sys
 from argparse import Namespace
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from typing import Any, Self
 
 from nerd_fast.segmentation.base.errors import CheckpointError, DataError, UsageError
 from nerd_fast.segmentation.base.typed import make_typed
@@ -52,7 +55,8 @@ class RunData:
         make_typed(self)
 
     @classmethod
-    def of_checkpoint(cls, checkpoint, path):
+    def of_checkpoint(cls, checkpoint: Mapping[str, Any], path: str | os.PathLike[str]) -> Self:
+        """Those that a checkpoint holds, as `read_checkpoint` returned it. Raises CheckpointError for what is none."""
         try:
             return cls(**checkpoint["data"])
         except TypeError as error:
@@ -72,13 +76,13 @@ class RunData:
             return self.label == "wmh" and self.ignore_values == [2]
         return self.layout in WMH2017
 
-    def read_as(self, options):
+    def read_as(self, options: Any) -> Self:
         """These data with what `options` say of NaN and of geometry; None leaves it as the run was trained."""
         names = ("nonfinite", "allow_geometry_mismatch")
         asked = {name: getattr(options, name) for name in names}
         return replace(self, **{name: value for name, value in asked.items() if value is not None})
 
-    def differences(self, other):
+    def differences(self, other: "RunData") -> list[str]:
         """Lines that say how these data differ from those of `other`; no line where they are the same.
 
         What an older run does not say, its axis and its spacing, is no difference; nor is another layout in which the
@@ -182,7 +186,7 @@ def prepare(case, data, *, labelled=True, whole=False):
         label=(data.label or "label") if labelled else None,
         label_values=data.label_values,
         ignore_values=data.ignore_values,
-        percentiles=tuple(data.percentiles),
+        percentiles=data.percentiles,
         padding=data.padding,
         whole=whole,
         nonfinite=data.nonfinite,

@@ -112,7 +112,7 @@ def _check_cases(dataset, split, options):
         replace(dataset, cases=cases),
         split=split,
         axis=options.axis,
-        percentiles=tuple(options.percentiles),
+        percentiles=options.percentiles,
         nonfinite=options.nonfinite,
         allow_geometry_mismatch=options.allow_geometry_mismatch,
     )
