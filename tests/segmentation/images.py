@@ -5,6 +5,10 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+import pytest
+
+from nerd_fast.segmentation.base.errors import DataError
+from nerd_fast.segmentation.data.volumes import read_volume
 
 AFFINE = np.array([[-1.5, 0, 0, 10], [0, 1.25, 0, -20], [0, 0, 3, 5], [0, 0, 0, 1]])
 """Stored to the left of the patient, to the front, to the top: not canonical, so that orientation matters."""
@@ -50,3 +54,14 @@ def blocks(*corners):
     for x, y in corners:
         mask[x : x + 3, y : y + 3, 1:3] = 1
     return mask
+
+
+def fails(path, *words, read=read_volume):
+    """The message of the data error of reading `path`, which names the file and holds every word."""
+    with pytest.raises(DataError) as caught:
+        read(path)
+    message = str(caught.value)
+    assert caught.value.args == (message,)
+    for word in (str(path), "expected", *words):
+        assert word in message
+    return message

@@ -10,7 +10,7 @@ from nerd_fast.segmentation.data.layouts import find_cases
 from nerd_fast.segmentation.network import inference
 from nerd_fast.segmentation.runs.loading import RunData
 from nerd_fast.segmentation.scores import scoring
-from tests.segmentation.data.test_layouts import nnunet_fake, wmh_fake
+from tests.segmentation.layouts_for_tests import nnunet_fake, wmh_fake
 from tests.segmentation.runs_for_tests import refused
 
 SIZE = [6, 5]
