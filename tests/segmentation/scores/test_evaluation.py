@@ -18,7 +18,7 @@ from nerd_fast.segmentation.scores.evaluation import (
 )
 from nerd_fast.segmentation.scores.metrics import wmh2017
 from nerd_fast.segmentation.scores.metrics.lesions import count_lesions
-from nerd_fast.segmentation.scores.metrics.surface import surface_distances
+from tests.segmentation.scores.metrics.distances import surface_distances
 from tests.segmentation.scores.metrics.strategies import SPACINGS, mask_pairs
 
 DISTANCES = [f"{name}_{unit}" for name in ("hd", "hd95", "asd", "assd") for unit in ("mm", "voxel")]

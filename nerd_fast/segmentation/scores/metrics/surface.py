@@ -14,8 +14,6 @@ import numpy as np
 from scipy.ndimage import binary_erosion, generate_binary_structure
 from scipy.spatial import KDTree
 
-from nerd_fast.segmentation.scores.metrics.masks import check_masks, check_steps
-
 
 @dataclass(frozen=True)
 class SurfaceDistances:
@@ -57,21 +55,12 @@ def surface(mask):
     return mask & ~binary_erosion(mask, structure=cross)
 
 
-def surface_distances(prediction, truth, spacing):
-    """Return the `SurfaceDistances` of two masks of one shape; `spacing` as for `check_steps`.
-
-    A k-d tree over the surface voxels gives the exact Euclidean distance wherever the masks lie, at a cost that grows
-    with the surface and not with the volume, unlike a distance transform. Raises ValueError as `check_masks` does.
-    """
-    prediction, truth = check_masks(prediction, truth)
-    steps = check_steps(spacing, prediction.ndim)
-    return distances_between(np.argwhere(surface(prediction)), np.argwhere(surface(truth)), steps)
-
-
 def distances_between(prediction, truth, steps):
     """Return the `SurfaceDistances` of two sets of voxel indices (n, dimensions), in units of `steps`.
 
-    `steps` is a matrix whose columns are the steps along the axes, as `check_steps` returns it.
+    `steps` is a matrix whose columns are the steps along the axes, as `check_steps` returns it. A k-d tree over the
+    voxels gives the exact Euclidean distance wherever the masks lie, at a cost that grows with the surface and not with
+    the volume, unlike a distance transform.
     """
     prediction, truth = prediction @ steps.T, truth @ steps.T
     return SurfaceDistances(_nearest(prediction, truth), _nearest(truth, prediction))

@@ -22,24 +22,6 @@ from nerd_fast.segmentation.scores.metrics.lesions import count_lesions
 from nerd_fast.segmentation.scores.metrics.masks import check_mask, check_masks, check_steps
 from nerd_fast.segmentation.scores.metrics.surface import distances_between
 
-LESION, OTHER_PATHOLOGY = 1, 2
-
-
-def split_reference(labels):
-    """Split a reference of values 0, 1, 2 into (lesion, other pathology), two bool masks.
-
-    Raises ValueError for any other value.
-    """
-    labels = np.asarray(labels)
-    lesion, other = labels == LESION, labels == OTHER_PATHOLOGY
-    unexpected = ~(lesion | other | (labels == 0))
-    if unexpected.any():
-        found = [float(value) for value in np.unique(labels[unexpected])[:5]]
-        raise ValueError(
-            f"a WMH 2017 reference holds 0 (background), 1 (lesion) and 2 (other pathology); found {found}"
-        )
-    return lesion, other
-
 
 def remove_ignored(prediction, truth, ignore):
     """Return both masks with the voxels of the mask `ignore` made background.

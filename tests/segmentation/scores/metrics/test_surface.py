@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from monai.metrics import HausdorffDistanceMetric, SurfaceDistanceMetric
 from scipy.ndimage import distance_transform_edt
 
-from nerd_fast.segmentation.scores.metrics.surface import SurfaceDistances, surface, surface_distances
+from nerd_fast.segmentation.scores.metrics.surface import SurfaceDistances, surface
+from tests.segmentation.scores.metrics.distances import surface_distances
 from tests.segmentation.scores.metrics.strategies import SPACINGS, mask_pairs
 
 

@@ -15,17 +15,6 @@ def volume(*boxes):
     return mask
 
 
-def test_label_2_is_split_from_the_lesions():
-    lesion, other = wmh2017.split_reference(np.array([0, 1, 2, 1], dtype=np.float32))
-    assert lesion.tolist() == [False, True, False, True]
-    assert other.tolist() == [False, False, True, False]
-
-
-def test_a_label_that_the_challenge_does_not_have_is_refused():
-    with pytest.raises(ValueError, match=r"found \[3.0\]"):
-        wmh2017.split_reference(np.array([0, 1, 3]))
-
-
 def test_what_is_predicted_under_label_2_is_neither_hit_nor_false_alarm():
     truth = volume(np.s_[1:3, 1:3, 1])
     other = volume(np.s_[6:9, 6:9, 1])
