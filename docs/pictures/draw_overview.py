@@ -23,11 +23,11 @@ DISTANCES = ("top", "right", "bottom", "left")
 SEEN = (0.30, 0.68)  # the pixel whose distances are drawn, in parts of height and width
 
 
-def trained(folder, epochs):
+def trained(folder, epochs, *, cases=12, filters=64):
     """A network with NeRDm, and the slice (channels, H, W) of a test scan with most lesion, with its label (H, W)."""
-    data = write_phantom(Path(folder) / "data", cases=12)
+    data = write_phantom(Path(folder) / "data", cases=cases)
     run = TrainConfig(
-        data=str(data), out=str(Path(folder) / "run"), head="nerdm", filters=[64], epochs=epochs, batch_size=8
+        data=str(data), out=str(Path(folder) / "run"), head="nerdm", filters=[filters], epochs=epochs, batch_size=8
     )
     train(run)
     network, _, about, _ = load_run(InferenceOptions(run=run.out, accelerator="cpu"))
