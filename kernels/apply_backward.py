@@ -18,14 +18,15 @@ and its gradient written once, in its own type. Every tile of the batch loop is 
 one for each class and for each of the SAMPLES in flight: nothing of the loop passes through shared memory.
 
 Pointers
-    grad_x      as x, strides (stride_db, stride_dc, stride_dp)
+    grad_x      (B, C, N) in x's dtype
     grad_f      (shares, planes, N padded to whole tiles) float32: gradient of f(v) at every position, a plane for each
                 of its outputs; folded, planes 0 to C - 1 are dW and plane C is dbeta
     rows        (programs, K C + K) float32: this program's share of the gradients of classifier and bias; folded, None,
                 since they follow from the planes
-    grad        (B, K, N) in x's dtype, strides (stride_gb, stride_gk, stride_gp), of any kind, zero included
+    grad        (B, K, N) in x's dtype, with any strides, zero included
     x, classifier, weights, biases as in `apply_forward`
-    grad_x, grad_f and rows are None where nothing of them is wanted.
+    grad_x, grad_f and rows are None where nothing of them is wanted. Each of grad_x, grad and x has its strides along
+    batch, channel or class, and position.
 Integers
     tiles       how many tiles of POSITIONS cover the positions
     the others as in `apply_forward`
@@ -56,15 +57,15 @@ def apply_backward(
     classifier,
     weights,
     biases,
-    stride_db,
-    stride_dc,
-    stride_dp,
-    stride_gb,
-    stride_gk,
-    stride_gp,
-    stride_xb,
-    stride_xc,
-    stride_xp,
+    grad_x_stride_batch,
+    grad_x_stride_channel,
+    grad_x_stride_position,
+    grad_stride_batch,
+    grad_stride_class,
+    grad_stride_position,
+    x_stride_batch,
+    x_stride_channel,
+    x_stride_position,
     positions,
     batch,
     height,
@@ -104,7 +105,9 @@ def apply_backward(
         row = rows + tl.program_id(0).to(tl.int64) * (K * C + K)
     if WANTS_BIAS:
         _, first, last = share_of_batch(batch, shares)
-        _store_sums(row + K * C, grad, p, positions, first, last, K, stride_gb, stride_gk, stride_gp)
+        _store_sums(
+            row + K * C, grad, p, positions, first, last, K, grad_stride_batch, grad_stride_class, grad_stride_position
+        )
     if WANTS_X or SUMS_CLASSES:
         v = boundary_distances(
             tl.minimum(p, positions - 1),
@@ -142,16 +145,22 @@ def apply_backward(
         d_ab = tl.zeros([1, POSITIONS, CHANNELS, 2], tl.float32)
         d_beta = tl.zeros([1, POSITIONS, 1], tl.float32)
         share, first, last = share_of_batch(batch, shares)
-        pixels = x + _offsets(p, c, stride_xp, stride_xc) + tl.cast(first, tl.int64) * stride_xb
+        pixels = x + _offsets(p, c, x_stride_position, x_stride_channel) + tl.cast(first, tl.int64) * x_stride_batch
         if WANTS_X:
-            targets = grad_x + _offsets(p, c, stride_dp, stride_dc) + tl.cast(first, tl.int64) * stride_db
-        upstream = grad + (p.to(tl.int64) * stride_gp)[None, :, None] + tl.cast(first, tl.int64) * stride_gb
+            targets = (
+                grad_x
+                + _offsets(p, c, grad_x_stride_position, grad_x_stride_channel)
+                + tl.cast(first, tl.int64) * grad_x_stride_batch
+            )
+        upstream = (
+            grad + (p.to(tl.int64) * grad_stride_position)[None, :, None] + tl.cast(first, tl.int64) * grad_stride_batch
+        )
         for start in range(first, last, SAMPLES):
             features, d_x = (), ()
             for s in tl.static_range(SAMPLES):
                 if WANTS_F or SUMS_CLASSES:
                     features += (tl.load(pixels, mask=present & _is_before(start + s, last), other=0.0).to(tl.float32),)
-                    pixels += tl.cast(stride_xb, tl.int64)
+                    pixels += tl.cast(x_stride_batch, tl.int64)
             for s in tl.static_range(SAMPLES):
                 if SUMS_CLASSES:
                     y = features[s] * a + b if SCALES else features[s]
@@ -160,10 +169,10 @@ def apply_backward(
                 d_y = tl.zeros([1, POSITIONS, CHANNELS], tl.float32)
                 before, d_w = d_w, ()
                 source = upstream
-                upstream += tl.cast(stride_gb, tl.int64)
+                upstream += tl.cast(grad_stride_batch, tl.int64)
                 for k in tl.static_range(K):
                     g = tl.load(source, mask=here & _is_before(start + s, last), other=0.0).to(tl.float32)
-                    source += stride_gk
+                    source += grad_stride_class
                     d_w += (before[k] + g * y if SUMS_CLASSES or SUMS_MAP else before[k],)
                     if SCALES or WANTS_X:
                         d_y += g * (_class(classifier, k, c, C) if SCALES and K > HELD else w[k])
@@ -175,7 +184,7 @@ def apply_backward(
             for s in tl.static_range(SAMPLES):
                 if WANTS_X:
                     tl.store(targets, d_x[s].to(grad_x.dtype.element_ty), mask=present & _is_before(start + s, last))
-                    targets += tl.cast(stride_db, tl.int64)
+                    targets += tl.cast(grad_x_stride_batch, tl.int64)
         if WANTS_F:
             plane = grad_f + tl.cast(share, tl.int64) * PLANES * tiles * POSITIONS
         if SCALES and WANTS_F:
@@ -200,9 +209,9 @@ def _is_before(sample, last):
 
 
 @triton.jit
-def _offsets(p, c, stride_p, stride_c):
+def _offsets(p, c, stride_position, stride_channel):
     """Offsets of the positions p and the channels c within a sample, (1, positions, channels)."""
-    return (p.to(tl.int64) * stride_p)[None, :, None] + (c.to(tl.int64) * stride_c)[None, None, :]
+    return (p.to(tl.int64) * stride_position)[None, :, None] + (c.to(tl.int64) * stride_channel)[None, None, :]
 
 
 @triton.jit
@@ -263,13 +272,13 @@ def _store_outputs(plane, value, p, outputs, inside, tiles):
 
 
 @triton.jit
-def _store_sums(row, grad, p, positions, first, last, K: tl.constexpr, stride_b, stride_k, stride_p):
+def _store_sums(row, grad, p, positions, first, last, K: tl.constexpr, stride_batch, stride_class, stride_position):
     """Writes the sum of each class's gradient over the positions p and the samples [first, last), 16 at a time."""
     for k in range(0, K):
         total = tl.zeros([16, p.shape[0]], tl.float32)
-        pixels = grad + tl.cast(k, tl.int64) * stride_k + (p.to(tl.int64) * stride_p)[None, :]
+        pixels = grad + tl.cast(k, tl.int64) * stride_class + (p.to(tl.int64) * stride_position)[None, :]
         for start in range(first, last, 16):
             sample = (start + tl.arange(0, 16))[:, None]
-            source = pixels + sample.to(tl.int64) * stride_b
+            source = pixels + sample.to(tl.int64) * stride_batch
             total += tl.load(source, mask=(sample < last) & (p < positions)[None, :], other=0.0).to(tl.float32)
         tl.store(row + k, tl.sum(total))

@@ -14,8 +14,7 @@ threads hold, which read the same features. Triton lays a tile out along its las
 the others: the sizes, which `tiling` chooses for each memory format, decide what lies in a warp and what in a thread.
 
 Pointers
-    logits      (B, K, N) strides (stride_sb, stride_sk, stride_sp), in x's dtype
-    x           (B, C, N) strides (stride_xb, stride_xc, stride_xp)
+    logits      (B, K, N) in x's dtype, x (B, C, N), each with its strides along batch, class or channel, and position
     classifier  (K, C) contiguous (NeRDm), else None
     weights     tuple of (out, in) contiguous; biases tuple of (out,): the calibrator, first layer first
     bias        (K,) or None
@@ -68,12 +67,12 @@ def apply_forward(
     weights,
     biases,
     bias,
-    stride_sb,
-    stride_sk,
-    stride_sp,
-    stride_xb,
-    stride_xc,
-    stride_xp,
+    logits_stride_batch,
+    logits_stride_class,
+    logits_stride_position,
+    x_stride_batch,
+    x_stride_channel,
+    x_stride_position,
     positions,
     batch,
     height,
@@ -128,7 +127,7 @@ def apply_forward(
         a = layer(h, c, c < C, weights[-1], biases[-1], HIDDEN[-1], DEPTH, PRECISION)
         a = as_features(a, 1, LANES, VECTOR, RUN)
     pixels, present = feature_tile(
-        x, p0, positions, C, stride_xc, stride_xp, POSITIONS, CHANNELS, READERS, LANES, VECTOR, RUN
+        x, p0, positions, C, x_stride_channel, x_stride_position, POSITIONS, CHANNELS, READERS, LANES, VECTOR, RUN
     )
     _, first, last = share_of_batch(batch, shares)
     for group in range(0, K, CLASSES):
@@ -146,11 +145,11 @@ def apply_forward(
             else:
                 f = layer(h, outputs, inside, weights[-1], biases[-1], HIDDEN[-1], DEPTH, PRECISION)
                 w += (as_features(f, READERS, LANES, VECTOR, RUN),)
-        source = pixels + _samples(first, SAMPLES).to(tl.int64) * stride_xb
+        source = pixels + _samples(first, SAMPLES).to(tl.int64) * x_stride_batch
         for start in range(first, last, SAMPLES):
             mask = present & (_samples(start, SAMPLES) < last)
             features = tl.load(source, mask=mask, other=0.0).to(tl.float32)
-            source += SAMPLES * tl.cast(stride_xb, tl.int64)
+            source += SAMPLES * tl.cast(x_stride_batch, tl.int64)
             sums = ()
             for held in tl.static_range(len(w)):
                 sums += (tl.sum(tl.sum(tl.sum(features * w[held], 0), 5), 3),)
@@ -167,9 +166,9 @@ def apply_forward(
                 positions,
                 group,
                 K,
-                stride_sb,
-                stride_sk,
-                stride_sp,
+                logits_stride_batch,
+                logits_stride_class,
+                logits_stride_position,
                 WRITERS,
                 CLASSES_ADJACENT,
             )
@@ -214,8 +213,8 @@ def feature_tile(
     p0,
     positions,
     C: tl.constexpr,
-    stride_c,
-    stride_p,
+    stride_channel,
+    stride_position,
     POSITIONS: tl.constexpr,
     CHANNELS: tl.constexpr,
     READERS: tl.constexpr,
@@ -228,7 +227,7 @@ def feature_tile(
     lane = tl.arange(0, LANES)[None, None, None, None, :, None, None]
     c = (outer * LANES + lane) * VECTOR + tl.arange(0, VECTOR)[None, None, None, None, None, None, :]
     p = runs(p0, POSITIONS, RUN)[None, None, None, :, None, :, None]
-    pointers = x + (c.to(tl.int64) * stride_c + p.to(tl.int64) * stride_p)
+    pointers = x + (c.to(tl.int64) * stride_channel + p.to(tl.int64) * stride_position)
     present = (p < positions) & (c < C)
     shape: tl.constexpr = [CHANNELS // (LANES * VECTOR), 1, READERS, POSITIONS // RUN, LANES, RUN, VECTOR]
     return tl.broadcast_to(pointers, shape), tl.broadcast_to(present, shape)
@@ -304,9 +303,9 @@ def store_sums(
     positions,
     group,
     K: tl.constexpr,
-    stride_b,
-    stride_k,
-    stride_p,
+    stride_batch,
+    stride_class,
+    stride_position,
     WRITERS: tl.constexpr,
     ADJACENT: tl.constexpr,
 ):
@@ -319,10 +318,10 @@ def store_sums(
     k = k[None, :, :, None, None, None]
     p = runs(p0, s.shape[3] * s.shape[4], s.shape[4])[None, None, None, :, None, :]
     lane = tl.arange(0, WRITERS)[None, None, None, None, :, None]
-    place = p.to(tl.int64) * stride_p
+    place = p.to(tl.int64) * stride_position
     if ADJACENT:
         place = tl.multiple_of(place, [K & -K] * 6)
-    pointers = logits + (sample.to(tl.int64) * stride_b + k.to(tl.int64) * stride_k + place)
+    pointers = logits + (sample.to(tl.int64) * stride_batch + k.to(tl.int64) * stride_class + place)
     mask = (sample < last) & (k < K) & (p < positions) & (lane == 0)
     s = tl.broadcast_to(s[:, :, :, :, None, :], mask.shape)
     tl.store(tl.broadcast_to(pointers, mask.shape), s.to(logits.dtype.element_ty), mask=mask)

@@ -16,6 +16,14 @@ class Flat(NamedTuple):
     position: int
     copied: bool
 
+    def integers(self, tensor, first, second):
+        """The arguments of a kernel for the strides of this tensor, whose axes before N are named first and second."""
+        return {
+            f"{tensor}_stride_{first}": self.batch,
+            f"{tensor}_stride_{second}": self.channel,
+            f"{tensor}_stride_position": self.position,
+        }
+
 
 class Rows(NamedTuple):
     """Where the rows of partial sums lie, one for each program, `width` columns each.

@@ -53,9 +53,9 @@ def forward(shape, x_strides, classes, weight_strides, beta_strides, logits_stri
     programs = -(-x.positions // tile.positions) * -(-classes // tile.class_step)
     shares = map_tiling.shares(programs, x.batch, tile.samples)
     integers = {
-        **_strides("logits", "batch", "class", flat((shape[0], classes, *shape[2:]), logits_strides)),
-        **_strides("x", "batch", "channel", x.strides),
-        **_strides("weight", "class", "channel", weight),
+        **flat((shape[0], classes, *shape[2:]), logits_strides).integers("logits", "batch", "class"),
+        **x.strides.integers("x", "batch", "channel"),
+        **weight.integers("weight", "class", "channel"),
         "beta_stride_class": beta.channel,
         "beta_stride_position": beta.position,
         "positions": x.positions,
@@ -90,14 +90,14 @@ def backward(shape, x_strides, classes, weight_strides, grad_strides, grad_x_str
     if shares > 1 and (wants[1] or wants[2]):
         rows = (shares, weight_end + (classes * x.positions if wants[2] else 0))
     integers = {
-        **_strides("grad_x", "batch", "channel", flat(shape, grad_x_strides) if wants[0] else ABSENT),
+        **(flat(shape, grad_x_strides) if wants[0] else ABSENT).integers("grad_x", "batch", "channel"),
         "grad_weight_stride_class": shape[1] * x.positions,
         "grad_weight_stride_channel": x.positions,
         "grad_beta_stride_class": x.positions,
         "stride_share": rows[1] if rows else 0,
-        **_strides("grad", "batch", "class", grad),
-        **_strides("x", "batch", "channel", x.strides),
-        **_strides("weight", "class", "channel", weight),
+        **grad.integers("grad", "batch", "class"),
+        **x.strides.integers("x", "batch", "channel"),
+        **weight.integers("weight", "class", "channel"),
         "positions": x.positions,
         "batch": x.batch,
         "shares": shares,
@@ -133,12 +133,3 @@ def adjacency(x, channels):
     if channel == 1 and not (channels % 4 or position % 16 or batch % 16):
         return "channels"
     return None
-
-
-def _strides(name, first, second, strides):
-    """Strides as (B, C, N), or as (K, C, N), under the names of a kernel's arguments."""
-    return {
-        f"{name}_stride_{first}": strides.batch,
-        f"{name}_stride_{second}": strides.channel,
-        f"{name}_stride_position": strides.position,
-    }

@@ -38,8 +38,8 @@ def plan_forward(head, shape, x_strides, y_strides):
     tile = norm_tiling.forward(head, x.channels_adjacent)
     tiles, shares = x.cover(tile)
     integers = {
-        **_strides("y", flat(shape, y_strides)),
-        **_strides("x", x.strides),
+        **flat(shape, y_strides).integers("y", "batch", "channel"),
+        **x.strides.integers("x", "batch", "channel"),
         "channels": head.in_channels,
         "positions": x.positions,
         "batch": x.batch,
@@ -57,9 +57,9 @@ def plan_backward(head, shape, x_strides, grad_strides, grad_x_strides, wants):
     tiles, shares = x.cover(tile)
     wants_f = any(wants[1:])
     integers = {
-        **_strides("grad_x", grad_x),
-        **_strides("grad", grad),
-        **_strides("x", x.strides),
+        **grad_x.integers("grad_x", "batch", "channel"),
+        **grad.integers("grad", "batch", "channel"),
+        **x.strides.integers("x", "batch", "channel"),
         "channels": head.in_channels,
         "positions": x.positions,
         "batch": x.batch,
@@ -86,13 +86,4 @@ def _constants(head, tile):
         "CHANNELS": tile.channels,
         "SAMPLES": tile.samples,
         "DEPTH": tile.depth,
-    }
-
-
-def _strides(name, strides):
-    """Strides as (B, C, N) under the names of a kernel's arguments."""
-    return {
-        f"{name}_stride_batch": strides.batch,
-        f"{name}_stride_channel": strides.channel,
-        f"{name}_stride_position": strides.position,
     }

@@ -99,8 +99,8 @@ def plan_forward(head, shape, x_strides, item_bytes, logits_strides):
     tiles, shares = x.cover(tile)
     logits = flat((shape[0], head.out_channels, *shape[2:]), logits_strides)
     integers = {
-        **_strides("stride_sb", "stride_sk", "stride_sp", logits),
-        **_strides("stride_xb", "stride_xc", "stride_xp", x.strides),
+        **logits.integers("logits", "batch", "class"),
+        **x.strides.integers("x", "batch", "channel"),
         "positions": x.positions,
         "batch": x.batch,
         "shares": shares,
@@ -134,9 +134,9 @@ def plan_backward(head, shape, x_strides, grad_strides, grad_x_strides, wants):
     grad_f = (shares, head.planes + head.folded, tiles * tile.positions) if wants_f else None
     apply_rows = (tiles * shares, head.out_channels * (head.in_channels + 1)) if wants_rows else None
     integers = {
-        **_strides("stride_db", "stride_dc", "stride_dp", grad_x),
-        **_strides("stride_gb", "stride_gk", "stride_gp", grad),
-        **_strides("stride_xb", "stride_xc", "stride_xp", x.strides),
+        **grad_x.integers("grad_x", "batch", "channel"),
+        **grad.integers("grad", "batch", "class"),
+        **x.strides.integers("x", "batch", "channel"),
         "positions": x.positions,
         "batch": x.batch,
         "shares": shares,
@@ -259,8 +259,3 @@ def calibrator_constants(head):
 def options(tile):
     # Pipelining (num_stages) costs registers; Triton 3.10 turns fusion to FMA off unless it is asked for.
     return {"num_warps": tile.num_warps, "num_stages": 1, "enable_fp_fusion": True, "maxnreg": tile.registers}
-
-
-def _strides(batch, channel, position, strides):
-    """Strides as (B, C, N) under the names of a kernel's arguments."""
-    return {batch: strides.batch, channel: strides.channel, position: strides.position}

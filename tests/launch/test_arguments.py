@@ -138,7 +138,7 @@ def kernels_of(name, checked):
 def test_an_argument_in_the_place_of_another_is_noticed(checked, monkeypatch):
     def swapped(self, launched):
         there = launched.arguments
-        swapped = {**there, "stride_xb": there["stride_xc"], "stride_xc": there["stride_xb"]}
+        swapped = {**there, "x_stride_batch": there["x_stride_channel"], "x_stride_channel": there["x_stride_batch"]}
         return dataclasses.replace(launched, arguments=swapped).compile_and_launch()
 
     monkeypatch.setattr(launch.Step, "run", swapped)
