@@ -34,7 +34,7 @@ Constexprs
     WANTS_X, WANTS_F, WANTS_CLASSIFIER, WANTS_BIAS   which results to form
     FOLDED      see above
     POSITIONS, SAMPLES, CHANNELS   the tile: positions, samples in flight, channels at a time
-    MODULATES, C, K, HIDDEN, PADDED, SPATIAL_DIMS, ACTIVATION, SCALE, PRECISION, DEPTH as in `apply_forward`
+    MODULATES, C, K, HIDDEN, PADDED, SPATIAL_DIMS, ACTIVATION, SCALE, PRECISION, INNER as in `apply_forward`
 """
 
 import triton
@@ -95,7 +95,7 @@ def apply_backward(
     POSITIONS: tl.constexpr,
     SAMPLES: tl.constexpr,
     CHANNELS: tl.constexpr,
-    DEPTH: tl.constexpr,
+    INNER: tl.constexpr,
 ):
     p = tile_of(shares) * POSITIONS + tl.arange(0, POSITIONS)
     SCALES: tl.constexpr = MODULATES and not FOLDED  # the loop scales features and shifts them, a and b at hand
@@ -122,7 +122,7 @@ def apply_backward(
             SPATIAL_DIMS,
             SCALE,
         )
-        zs = hidden_layers(v, weights, biases, HIDDEN, PADDED, SPATIAL_DIMS, ACTIVATION, DEPTH, PRECISION)
+        zs = hidden_layers(v, weights, biases, HIDDEN, PADDED, SPATIAL_DIMS, ACTIVATION, INNER, PRECISION)
         h = activate(zs[-1], ACTIVATION)
     PLANES: tl.constexpr = C + 1 if FOLDED else 2 * C if MODULATES else K * C
     here = (p < positions)[None, :, None]
@@ -130,9 +130,9 @@ def apply_backward(
         c = start_c + tl.arange(0, CHANNELS)
         present = here & (c < C)[None, None, :]
         if MODULATES and (WANTS_X or SUMS_CLASSES):
-            a = _outputs(h, c, c < C, weights, biases, HIDDEN[-1], DEPTH, PRECISION)
+            a = _outputs(h, c, c < C, weights, biases, HIDDEN[-1], INNER, PRECISION)
         if SUMS_CLASSES:
-            b = _outputs(h, C + c, c < C, weights, biases, HIDDEN[-1], DEPTH, PRECISION)
+            b = _outputs(h, C + c, c < C, weights, biases, HIDDEN[-1], INNER, PRECISION)
         w, d_w = (), ()
         for k in tl.static_range(K):
             if SCALES and K <= HELD:
@@ -140,7 +140,7 @@ def apply_backward(
             elif FOLDED and WANTS_X:
                 w += (a * _class(classifier, k, c, C),)
             elif WANTS_X and not MODULATES and k % 2 == 0:
-                w += _two_classes(h, k, start_c, CHANNELS, C, K, weights, biases, HIDDEN[-1], DEPTH, PRECISION)
+                w += _two_classes(h, k, start_c, CHANNELS, C, K, weights, biases, HIDDEN[-1], INNER, PRECISION)
             d_w += (tl.zeros([1, POSITIONS, CHANNELS], tl.float32),)
         d_ab = tl.zeros([1, POSITIONS, CHANNELS, 2], tl.float32)
         d_beta = tl.zeros([1, POSITIONS, 1], tl.float32)
@@ -215,9 +215,9 @@ def _offsets(p, c, stride_position, stride_channel):
 
 
 @triton.jit
-def _outputs(h, outputs, inside, weights, biases, IN: tl.constexpr, DEPTH: tl.constexpr, PRECISION: tl.constexpr):
+def _outputs(h, outputs, inside, weights, biases, IN: tl.constexpr, INNER: tl.constexpr, PRECISION: tl.constexpr):
     """The calibrator's outputs (channels,) at every position, as a tile of the batch loop."""
-    f = layer(h, outputs, inside, weights[-1], biases[-1], IN, DEPTH, PRECISION)
+    f = layer(h, outputs, inside, weights[-1], biases[-1], IN, INNER, PRECISION)
     return tl.trans(f)[None, :, :]
 
 
@@ -232,17 +232,17 @@ def _two_classes(
     weights,
     biases,
     IN: tl.constexpr,
-    DEPTH: tl.constexpr,
+    INNER: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
     """NeRDc's weights of the classes k and k + 1, from one product."""
     if k + 1 == K:
         c = start_c + tl.arange(0, CHANNELS)
-        return (_outputs(h, k * C + c, c < C, weights, biases, IN, DEPTH, PRECISION),)
+        return (_outputs(h, k * C + c, c < C, weights, biases, IN, INNER, PRECISION),)
     else:
         both = tl.arange(0, 2 * CHANNELS)
         c = start_c + both // 2
-        f = layer(h, (k + both % 2) * C + c, c < C, weights[-1], biases[-1], IN, DEPTH, PRECISION)
+        f = layer(h, (k + both % 2) * C + c, c < C, weights[-1], biases[-1], IN, INNER, PRECISION)
         f = tl.reshape(f, [1, CHANNELS, 2, h.shape[1]])
         return tl.split(tl.permute(f, (0, 3, 1, 2)))
 

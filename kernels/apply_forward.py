@@ -33,7 +33,7 @@ Constexprs
     ACTIVATION      the name of the calibrator's
     SCALE           the factor of distances in pixels; None divides them by the extent less one
     PRECISION       of products: "ieee", "tf32x3" or "tf32"
-    DEPTH           the most that a product takes of its inner size at once
+    INNER           the most that a product takes of its inner size at once
     POSITIONS, SAMPLES, CLASSES, READERS, CHANNELS (C padded), LANES, VECTOR, RUN   the tile, see above
     CHANNELS_ADJACENT   neighbours in memory are channels of x
     CLASSES_ADJACENT    logits are K numbers for each position, one position after the other
@@ -103,7 +103,7 @@ def apply_forward(
     RUN: tl.constexpr,
     CHANNELS_ADJACENT: tl.constexpr,
     CLASSES_ADJACENT: tl.constexpr,
-    DEPTH: tl.constexpr,
+    INNER: tl.constexpr,
 ):
     p0 = tile_of(shares) * POSITIONS
     p = p0 + tl.arange(0, POSITIONS)
@@ -120,11 +120,11 @@ def apply_forward(
         SPATIAL_DIMS,
         SCALE,
     )
-    zs = hidden_layers(v, weights, biases, HIDDEN, PADDED, SPATIAL_DIMS, ACTIVATION, DEPTH, PRECISION)
+    zs = hidden_layers(v, weights, biases, HIDDEN, PADDED, SPATIAL_DIMS, ACTIVATION, INNER, PRECISION)
     h = activate(zs[-1], ACTIVATION)
     c = tl.arange(0, CHANNELS)
     if MODULATES:
-        a = layer(h, c, c < C, weights[-1], biases[-1], HIDDEN[-1], DEPTH, PRECISION)
+        a = layer(h, c, c < C, weights[-1], biases[-1], HIDDEN[-1], INNER, PRECISION)
         a = as_features(a, 1, LANES, VECTOR, RUN)
     pixels, present = feature_tile(
         x, p0, positions, C, x_stride_channel, x_stride_position, POSITIONS, CHANNELS, READERS, LANES, VECTOR, RUN
@@ -143,7 +143,7 @@ def apply_forward(
                 w_class = tl.load(classifier + outputs, mask=inside, other=0.0).to(tl.float32)
                 w += (a * as_features(w_class[:, None], READERS, LANES, VECTOR, 1),)
             else:
-                f = layer(h, outputs, inside, weights[-1], biases[-1], HIDDEN[-1], DEPTH, PRECISION)
+                f = layer(h, outputs, inside, weights[-1], biases[-1], HIDDEN[-1], INNER, PRECISION)
                 w += (as_features(f, READERS, LANES, VECTOR, RUN),)
         source = pixels + _samples(first, SAMPLES).to(tl.int64) * x_stride_batch
         for start in range(first, last, SAMPLES):

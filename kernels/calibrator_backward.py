@@ -26,7 +26,7 @@ Constexprs
     APPLY_COLUMNS   K C + K; 0 where neither classifier nor bias is wanted
     OFFSETS         where each weight and each bias begins in a row, in the order of the row, and where the last ends
     POSITIONS       of a tile
-    HIDDEN, PADDED, SPATIAL_DIMS, ACTIVATION, SCALE, PRECISION, DEPTH as in `apply_forward`
+    HIDDEN, PADDED, SPATIAL_DIMS, ACTIVATION, SCALE, PRECISION, INNER as in `apply_forward`
 """
 
 import triton
@@ -84,7 +84,7 @@ def calibrator_backward(
     SCALE: tl.constexpr,
     PRECISION: tl.constexpr,
     POSITIONS: tl.constexpr,
-    DEPTH: tl.constexpr,
+    INNER: tl.constexpr,
 ):
     LAST: tl.constexpr = len(HIDDEN) - 1
     row = rows + tl.program_id(0).to(tl.int64) * (OFFSETS[-1] + APPLY_COLUMNS)
@@ -104,11 +104,11 @@ def calibrator_backward(
             SPATIAL_DIMS,
             SCALE,
         )
-        zs = hidden_layers(v, weights, biases, HIDDEN, PADDED, SPATIAL_DIMS, ACTIVATION, DEPTH, PRECISION)
+        zs = hidden_layers(v, weights, biases, HIDDEN, PADDED, SPATIAL_DIMS, ACTIVATION, INNER, PRECISION)
         d_h = tl.zeros_like(zs[LAST])
         h = activate(zs[LAST], ACTIVATION)
-        for start in range(0, OUTPUTS, DEPTH):
-            outputs = start + tl.arange(0, DEPTH)
+        for start in range(0, OUTPUTS, INNER):
+            outputs = start + tl.arange(0, INNER)
             d = _output_gradient(grad_f, p, positions, outputs, OUTPUTS, grad_f_width, shares)
             d_h = _through_layer(
                 d,
@@ -133,7 +133,7 @@ def calibrator_backward(
                 HIDDEN[i],
                 HIDDEN[i - 1],
                 started,
-                DEPTH,
+                INNER,
                 PRECISION,
             )
         d_z = activation_backward(d_h, zs[0], ACTIVATION)
@@ -182,14 +182,14 @@ def _hidden_layer(
     OUT: tl.constexpr,
     IN: tl.constexpr,
     started,
-    DEPTH: tl.constexpr,
+    INNER: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
     """Adds a layer's gradients from d (positions, padded OUT) and its input h (positions, padded IN); h's gradient."""
     d_h = tl.zeros_like(h)
-    for step in range(0, d.shape[1] // DEPTH):
-        outputs = step * DEPTH + tl.arange(0, DEPTH)
-        d_h = _through_layer(columns(d, step, DEPTH), d_h, h, outputs, OUT, weight, row, IN, started, PRECISION)
+    for step in range(0, d.shape[1] // INNER):
+        outputs = step * INNER + tl.arange(0, INNER)
+        d_h = _through_layer(columns(d, step, INNER), d_h, h, outputs, OUT, weight, row, IN, started, PRECISION)
     units = tl.arange(0, d.shape[1])
     _add(bias_row + units, tl.sum(d, 0), units < OUT, started)
     return d_h

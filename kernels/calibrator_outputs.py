@@ -56,13 +56,13 @@ def _first_weights(weight, units, WIDTH: tl.constexpr, SPATIAL_DIMS: tl.constexp
 
 
 @triton.jit
-def layer(h, outputs, inside, weight, bias, IN: tl.constexpr, DEPTH: tl.constexpr, PRECISION: tl.constexpr):
+def layer(h, outputs, inside, weight, bias, IN: tl.constexpr, INNER: tl.constexpr, PRECISION: tl.constexpr):
     """Pre-activations (U, P) of the rows `outputs` (U,) of a later layer from h (padded IN, P); weight (.., IN).
 
-    Products whose inner size exceeds DEPTH run in steps of DEPTH.
+    Products whose inner size exceeds INNER run in steps of INNER.
     """
     z = _biases(bias, outputs, inside, h.shape[1])
-    STEP: tl.constexpr = DEPTH if h.shape[0] > DEPTH else h.shape[0]
+    STEP: tl.constexpr = INNER if h.shape[0] > INNER else h.shape[0]
     for step in tl.static_range(h.shape[0] // STEP):
         units = step * STEP + tl.arange(0, STEP)
         z = _weighted(_weights(weight, outputs, inside, units, IN), _rows(h, step, STEP), z, PRECISION)
@@ -114,7 +114,7 @@ def hidden_layers(
     PADDED: tl.constexpr,
     SPATIAL_DIMS: tl.constexpr,
     ACTIVATION: tl.constexpr,
-    DEPTH: tl.constexpr,
+    INNER: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
     """Pre-activations of every hidden layer, first to last: a tuple of (PADDED[i], P)."""
@@ -124,7 +124,7 @@ def hidden_layers(
     for i in tl.static_range(2, len(HIDDEN)):
         units = tl.arange(0, PADDED[i])
         h = activate(zs[i - 1], ACTIVATION)
-        zs += (layer(h, units, units < HIDDEN[i], weights[i], biases[i], HIDDEN[i - 1], DEPTH, PRECISION),)
+        zs += (layer(h, units, units < HIDDEN[i], weights[i], biases[i], HIDDEN[i - 1], INNER, PRECISION),)
     return zs
 
 

@@ -68,7 +68,7 @@ def norm_backward(
     POSITIONS: tl.constexpr,
     CHANNELS: tl.constexpr,
     SAMPLES: tl.constexpr,
-    DEPTH: tl.constexpr,
+    INNER: tl.constexpr,
 ):
     p = tl.program_id(0) // shares * POSITIONS + tl.arange(0, POSITIONS)
     share = tl.program_id(0) % shares
@@ -87,7 +87,7 @@ def norm_backward(
             SPATIAL_DIMS,
             SCALE,
         )
-        zs = hidden_layers(v, weights, biases, HIDDEN, PADDED, SPATIAL_DIMS, ACTIVATION, DEPTH, PRECISION)
+        zs = hidden_layers(v, weights, biases, HIDDEN, PADDED, SPATIAL_DIMS, ACTIVATION, INNER, PRECISION)
         h = activate(zs[-1], ACTIVATION)
     for start_channel in range(0, channels, CHANNELS):
         c = start_channel + tl.arange(0, CHANNELS)
@@ -95,7 +95,7 @@ def norm_backward(
         pixels = x + places(p, c, x_stride_position, x_stride_channel)
         upstream = grad + places(p, c, grad_stride_position, grad_stride_channel)
         if WANTS_X:
-            a = layer(h, c, c < channels, weights[-1], biases[-1], HIDDEN[-1], DEPTH, PRECISION)
+            a = layer(h, c, c < channels, weights[-1], biases[-1], HIDDEN[-1], INNER, PRECISION)
             a = beside(pixels, (tl.trans(a)[None, :, :],), first < 0)[0]
             downstream = grad_x + places(p, c, grad_x_stride_position, grad_x_stride_channel)
         grad_a = tl.zeros([1, POSITIONS, CHANNELS], tl.float32)

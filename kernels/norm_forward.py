@@ -11,7 +11,7 @@ Pointers
 Integers
     channels C; positions, batch, height, width, origin_*, extent_*, shares as in `apply_forward`
 Constexprs
-    HIDDEN, PADDED, SPATIAL_DIMS, ACTIVATION, SCALE, PRECISION, DEPTH as in `apply_forward`
+    HIDDEN, PADDED, SPATIAL_DIMS, ACTIVATION, SCALE, PRECISION, INNER as in `apply_forward`
     POSITIONS, CHANNELS, SAMPLES: the tile; SAMPLES of it are in flight
 """
 
@@ -69,7 +69,7 @@ def norm_forward(
     POSITIONS: tl.constexpr,
     CHANNELS: tl.constexpr,
     SAMPLES: tl.constexpr,
-    DEPTH: tl.constexpr,
+    INNER: tl.constexpr,
 ):
     p = tl.program_id(0) // shares * POSITIONS + tl.arange(0, POSITIONS)
     first, last = share_of_batch(tl.program_id(0) % shares, shares, batch)
@@ -86,11 +86,11 @@ def norm_forward(
         SPATIAL_DIMS,
         SCALE,
     )
-    zs = hidden_layers(v, weights, biases, HIDDEN, PADDED, SPATIAL_DIMS, ACTIVATION, DEPTH, PRECISION)
+    zs = hidden_layers(v, weights, biases, HIDDEN, PADDED, SPATIAL_DIMS, ACTIVATION, INNER, PRECISION)
     h = activate(zs[-1], ACTIVATION)
     for start_channel in range(0, channels, CHANNELS):
         c = start_channel + tl.arange(0, CHANNELS)
-        a, b = _scale_and_shift(h, start_channel, channels, weights, biases, HIDDEN[-1], CHANNELS, DEPTH, PRECISION)
+        a, b = _scale_and_shift(h, start_channel, channels, weights, biases, HIDDEN[-1], CHANNELS, INNER, PRECISION)
         present = (p < positions)[None, :, None] & (c < channels)[None, None, :]
         pixels = x + places(p, c, x_stride_position, x_stride_channel)
         normalised = y + places(p, c, y_stride_position, y_stride_channel)
@@ -115,7 +115,7 @@ def _scale_and_shift(
     biases,
     IN: tl.constexpr,
     CHANNELS: tl.constexpr,
-    DEPTH: tl.constexpr,
+    INNER: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
     """a and b of the channels from `start` on as tiles of the batch loop, from one product.
@@ -124,5 +124,5 @@ def _scale_and_shift(
     """
     both = tl.arange(0, 2 * CHANNELS)
     c = start + both // 2
-    f = layer(h, c + both % 2 * channels, c < channels, weights[-1], biases[-1], IN, DEPTH, PRECISION)
+    f = layer(h, c + both % 2 * channels, c < channels, weights[-1], biases[-1], IN, INNER, PRECISION)
     return tl.split(tl.permute(tl.reshape(f, [1, CHANNELS, 2, h.shape[1]]), (0, 3, 1, 2)))

@@ -85,5 +85,5 @@ def _constants(head, tile):
         "POSITIONS": tile.positions,
         "CHANNELS": tile.channels,
         "SAMPLES": tile.samples,
-        "DEPTH": tile.depth,
+        "INNER": tile.inner,
     }

@@ -4,7 +4,7 @@ and of which axis of the features is contiguous.
 
 from dataclasses import dataclass
 
-from nerd_fast.kernels.tiling import INNER, POSITIONS, WIDE
+from nerd_fast.kernels.tiling import POSITIONS, UNITS_FIRST_INNER, WIDE
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class NormTile:
     positions: int
     channels: int
     samples: int
-    depth: int
+    inner: int
     num_warps: int
     registers: int
 
@@ -41,9 +41,9 @@ def backward(head, channels_adjacent):
 
 def _tile(head, samples, registers):
     warps = 4 if head.widest <= WIDE else 8
-    plain = head.depth <= 2 and head.widest <= WIDE and head.precision == "ieee"
-    depth = INNER if plain else 32  # 64 deep, products of four layers of 128 spill 304 bytes, 16 deep 496
-    return NormTile(POSITIONS, 32 * warps * 4 // POSITIONS, samples, depth, warps, registers if plain else 255)
+    plain = head.layers <= 2 and head.widest <= WIDE and head.precision == "ieee"
+    inner = UNITS_FIRST_INNER if plain else 32  # 64 deep, products of four layers of 128 spill 304 bytes, 16 deep 496
+    return NormTile(POSITIONS, 32 * warps * 4 // POSITIONS, samples, inner, warps, registers if plain else 255)
 
 
 def _since(head, major):

@@ -117,7 +117,7 @@ def plan_forward(head, shape, x_strides, item_bytes, logits_strides):
         "RUN": tile.run,
         "CHANNELS_ADJACENT": x.channels_adjacent,
         "CLASSES_ADJACENT": logits.channel == 1 and logits.position == head.out_channels,
-        "DEPTH": tile.depth,
+        "INNER": tile.inner,
     }
     return Forward(Step(apply_forward, tiles * shares, integers, constants, options(tile)), x.strides.copied)
 
@@ -152,7 +152,7 @@ def plan_backward(head, shape, x_strides, grad_strides, grad_x_strides, wants):
         "POSITIONS": tile.positions,
         "SAMPLES": tile.samples,
         "CHANNELS": tile.channels,
-        "DEPTH": tile.depth,
+        "INNER": tile.inner,
     }
     apply = Step(apply_backward, tiles * shares, integers, constants, options(tile))
     calibrator, rows = None, Rows.apart(*apply_rows) if wants_rows else None
@@ -191,7 +191,7 @@ def calibrator_step(head, x, grad_f, apply_rows, wants):
         "POSITIONS": tile.positions,
     }
     if not head.narrow:
-        constants["DEPTH"] = tile.depth
+        constants["INNER"] = tile.inner
         return Step(calibrator_backward, programs, integers, constants, options(tile)), rows
     if grad_f[2] == tiles * tile.positions:
         rows = Rows.within(programs, width, grad_f[1], tile.positions, tiles) or rows
@@ -206,15 +206,15 @@ def reduction_step(head, rows, wants, wants_f):
     as the deepest calibrator has, then the classifier and the bias. With a folded last layer the sums that its and the
     classifier's gradients are made of lie in the classifier's place; that of dbeta is the gradient of the bias.
     """
-    layers = head.depth + 1 - head.folded
-    offsets = _parameter_offsets(head)[: 2 * layers + 1] if wants_f else (0,) * (2 * layers + 1)
-    absent = reduction.GRADIENTS - 2 * layers - 2
-    pairs = [place for layer in range(layers) for place in (3 + layer, 4 + head.depth + layer)]
+    plain = head.layers + 1 - head.folded  # layers whose sums are their gradients
+    offsets = _parameter_offsets(head)[: 2 * plain + 1] if wants_f else (0,) * (2 * plain + 1)
+    absent = reduction.GRADIENTS - 2 * plain - 2
+    pairs = [place for layer in range(plain) for place in (3 + layer, 4 + head.layers + layer)]
     places = [*pairs, *[None] * absent, None if head.folded else 1, 2]
     bias_column = max(offsets[-1], rows.width - head.out_channels)
     ends = (*offsets[1:], *[offsets[-1]] * absent, bias_column, rows.width)
     if head.folded:
-        places += [3 + head.depth, 4 + 2 * head.depth, 1]
+        places += [3 + head.layers, 4 + 2 * head.layers, 1]
     wanted = [place is not None and wants[place] for place in places]
     # One that is not wanted has the type of one that is, so that no other kernel is compiled for it.
     stand_in = places[wanted.index(True)]

@@ -5,7 +5,7 @@ lies in memory: both take d and h with positions first. The kernels that stream 
 in `calibrator_outputs`, whose products read the weight as it lies.
 
 Widths are padded to powers of two of at least 16 (`tl.dot` needs that); padded units have zero weights and biases, and
-every activation keeps zero. Products whose inner size exceeds DEPTH run in steps of DEPTH: an FMA product keeps a whole
+every activation keeps zero. Products whose inner size exceeds INNER run in steps of INNER: an FMA product keeps a whole
 row of its operands in registers, and would spill them at widths of 64.
 """
 
@@ -27,19 +27,19 @@ def first_layer(v, units, weight, bias, WIDTH: tl.constexpr, SPATIAL_DIMS: tl.co
 
 
 @triton.jit
-def layer(h, outputs, inside, weight, bias, IN: tl.constexpr, DEPTH: tl.constexpr, PRECISION: tl.constexpr):
+def layer(h, outputs, inside, weight, bias, IN: tl.constexpr, INNER: tl.constexpr, PRECISION: tl.constexpr):
     """Pre-activations (positions, outputs) of the given outputs of a later layer from h (positions, padded IN).
 
     weight (.., IN)
     """
     z = tl.load(bias + outputs, mask=inside, other=0.0).to(tl.float32)[None, :]
     z = tl.broadcast_to(z, [h.shape[0], outputs.shape[0]])
-    if h.shape[1] <= DEPTH:
+    if h.shape[1] <= INNER:
         return fenced_product(h, _columns_transposed(weight, outputs, inside, 0, IN, h.shape[1]), z, PRECISION)
     else:
-        for step in range(0, h.shape[1] // DEPTH):
-            w = _columns_transposed(weight, outputs, inside, step * DEPTH, IN, DEPTH)
-            z = fenced_product(columns(h, step, DEPTH), w, z, PRECISION)
+        for step in range(0, h.shape[1] // INNER):
+            w = _columns_transposed(weight, outputs, inside, step * INNER, IN, INNER)
+            z = fenced_product(columns(h, step, INNER), w, z, PRECISION)
         return z
 
 
@@ -77,19 +77,19 @@ def hidden_layers(
     PADDED: tl.constexpr,
     SPATIAL_DIMS: tl.constexpr,
     ACTIVATION: tl.constexpr,
-    DEPTH: tl.constexpr,
+    INNER: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
     """Pre-activations of every hidden layer, first to last: a tuple of (positions, PADDED[i])."""
     zs = (first_layer(v, tl.arange(0, PADDED[0]), weights[0], biases[0], HIDDEN[0], SPATIAL_DIMS),)
     if len(HIDDEN) > 1:
         zs += (
-            _second_layer(v, weights, biases, HIDDEN, PADDED[0], PADDED[1], SPATIAL_DIMS, ACTIVATION, DEPTH, PRECISION),
+            _second_layer(v, weights, biases, HIDDEN, PADDED[0], PADDED[1], SPATIAL_DIMS, ACTIVATION, INNER, PRECISION),
         )
     for i in tl.static_range(2, len(HIDDEN)):
         h = activate(zs[i - 1], ACTIVATION)
         units = tl.arange(0, PADDED[i])
-        zs += (layer(h, units, units < HIDDEN[i], weights[i], biases[i], HIDDEN[i - 1], DEPTH, PRECISION),)
+        zs += (layer(h, units, units < HIDDEN[i], weights[i], biases[i], HIDDEN[i - 1], INNER, PRECISION),)
     return zs
 
 
@@ -103,7 +103,7 @@ def _second_layer(
     OUT: tl.constexpr,
     SPATIAL_DIMS: tl.constexpr,
     ACTIVATION: tl.constexpr,
-    DEPTH: tl.constexpr,
+    INNER: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
     """Pre-activations (positions, OUT) of the second layer. The first is cheap: its units are made as consumed."""
@@ -111,8 +111,8 @@ def _second_layer(
     inside = outputs < HIDDEN[1]
     z = tl.load(biases[1] + outputs, mask=inside, other=0.0).to(tl.float32)[None, :]
     z = tl.broadcast_to(z, [v[0].shape[0], OUT])
-    for start in range(0, IN, DEPTH):
-        h = first_layer(v, start + tl.arange(0, DEPTH), weights[0], biases[0], HIDDEN[0], SPATIAL_DIMS)
-        w = _columns_transposed(weights[1], outputs, inside, start, HIDDEN[0], DEPTH)
+    for start in range(0, IN, INNER):
+        h = first_layer(v, start + tl.arange(0, INNER), weights[0], biases[0], HIDDEN[0], SPATIAL_DIMS)
+        w = _columns_transposed(weights[1], outputs, inside, start, HIDDEN[0], INNER)
         z = fenced_product(activate(h, ACTIVATION), w, z, PRECISION)
     return z

@@ -29,7 +29,7 @@ class Head:
         return tuple(padded(width) for width in self.hidden_channels)
 
     @property
-    def depth(self):
+    def layers(self):
         """Hidden layers of the calibrator."""
         return len(self.hidden_channels)
 
@@ -55,7 +55,7 @@ class Head:
 
 @dataclass(frozen=True)
 class Tile:
-    """What one program holds at a time: positions, samples, channels; the depth of products; warps.
+    """What one program holds at a time: positions, samples, channels; the inner size of products at once; warps.
 
     `registers` is the most that a thread may take. Left to itself ptxas stops at 72 in the forward of NeRDc with 16
     channels and spills 8 bytes on sm_75; told that it may take 80 it takes 80 and spills nothing.
@@ -64,7 +64,7 @@ class Tile:
     positions: int
     samples: int
     channels: int
-    depth: int
+    inner: int
     num_warps: int
     registers: int = 255
 
@@ -85,18 +85,18 @@ class ForwardTile:
     lanes: int
     vector: int
     run: int
-    depth: int
+    inner: int
     num_warps: int
     registers: int
 
 
 # Position-first products, those of the wide calibrator's backward, run 16 deep: at 32 its ieee pass of width 64 spills
 # (255 registers and 24 bytes of stack on sm_90).
-DEPTH = 16
+POSITION_FIRST_INNER = 16
 
 # Units-first products read operands without conflicts, and ptxas loads them as it needs them: 64 deep at once. Steps of
 # 16 would pick rows through shared memory at widths of 64, but for the second layer, which makes the first as it goes.
-INNER = 64
+UNITS_FIRST_INNER = 64
 
 # 32 positions are a full 128-byte line of float32.
 POSITIONS = 32
@@ -131,7 +131,9 @@ def forward(head, channels_adjacent, vector):
         at_once = min(at_once, (4 if channels_adjacent else 2) * readers)
     samples = min(4, spare // readers) if classes > 1 else 4 if channels_adjacent else spare
     registers = _forward_registers(head, warps)
-    return ForwardTile(positions, samples, at_once, readers, channels, lanes, vector, run, INNER, warps, registers)
+    return ForwardTile(
+        positions, samples, at_once, readers, channels, lanes, vector, run, UNITS_FIRST_INNER, warps, registers
+    )
 
 
 def _forward_warps(head, classes):
@@ -143,7 +145,7 @@ def _forward_warps(head, classes):
     if classes > 1 or head.widest > WIDE:
         return 8
     turing = head.capability is not None and head.capability < (8, 0)
-    return 4 if turing or head.widest > 32 or head.in_channels > 32 or head.depth > 2 else 2
+    return 4 if turing or head.widest > 32 or head.in_channels > 32 or head.layers > 2 else 2
 
 
 def _forward_registers(head, warps):
@@ -151,7 +153,7 @@ def _forward_registers(head, warps):
     if warps == 2:
         more = 8 if head.capability == (10, 0) and head.in_channels > 16 else 0
         return 104 if head.in_channels <= 16 else 112 + more
-    if head.depth > 2 or head.widest > WIDE or (head.out_channels > 1 and not head.modulates):
+    if head.layers > 2 or head.widest > WIDE or (head.out_channels > 1 and not head.modulates):
         return 255
     if head.out_channels > 1 or head.widest > 32:
         return 128 if head.in_channels <= 16 or head.out_channels > 1 else 168
@@ -176,14 +178,14 @@ def apply_backward(head, aligned, channels_adjacent):
     warps = 4 if head.widest <= WIDE else 8
     positions = 16 if classes > 16 and warps == 8 else POSITIONS  # at 32, 64 classes spill 56 bytes on sm_75
     channels = 32 * warps * elements // positions
-    return Tile(positions, samples, channels, INNER, warps, _backward_registers(head, warps))
+    return Tile(positions, samples, channels, UNITS_FIRST_INNER, warps, _backward_registers(head, warps))
 
 
 def _backward_registers(head, warps):
     """The most registers with which a thread of the apply pass spills nothing."""
     if head.out_channels > 1 or warps == 8:
         return 255
-    if head.in_channels > 16 or head.depth > 2 or head.widest > 32:
+    if head.in_channels > 16 or head.layers > 2 or head.widest > 32:
         newest = head.capability is not None and head.capability >= (10, 0)  # 182: at 168 24 bytes spill
         return 255 if head.widest > 32 and (head.in_channels > 16 or newest) else 168
     return 128 if head.modulates and not head.folded else 80
@@ -196,11 +198,11 @@ def calibrator_backward(head):
     At 32 positions four layers of width 128 take 58 KiB of shared memory, more than sm_75 gives, layers of 24, 8 and
     100 spill 128 bytes there, and the three products of tf32x3 64 to 640 wherever they run on tensor cores.
     """
-    deep = sum(head.padded) > 256 or (head.widest > WIDE and head.depth > 2)
+    deep = sum(head.padded) > 256 or (head.widest > WIDE and head.layers > 2)
     spills = head.widest > 32 and head.outputs <= 16 and head.capability is not None and head.capability >= (10, 0)
-    if head.depth <= 2 and head.widest <= WIDE and head.precision == "ieee" and not spills:
-        return Tile(16 if head.widest > 32 else POSITIONS, 1, 1, DEPTH, 8, 128)
-    return Tile(16 if deep or head.precision == "tf32x3" else POSITIONS, 1, 1, DEPTH, 8)
+    if head.layers <= 2 and head.widest <= WIDE and head.precision == "ieee" and not spills:
+        return Tile(16 if head.widest > 32 else POSITIONS, 1, 1, POSITION_FIRST_INNER, 8, 128)
+    return Tile(16 if deep or head.precision == "tf32x3" else POSITIONS, 1, 1, POSITION_FIRST_INNER, 8)
 
 
 def calibrator_backward_narrow(head):
@@ -208,7 +210,7 @@ def calibrator_backward_narrow(head):
 
     The three products of tf32x3 take more: with more than 32 planes they would spill up to 192 bytes.
     """
-    return Tile(16, 1, 1, DEPTH, 8, 255 if head.precision == "tf32x3" and head.planes > 32 else 128)
+    return Tile(16, 1, 1, POSITION_FIRST_INNER, 8, 255 if head.precision == "tf32x3" and head.planes > 32 else 128)
 
 
 def power_of_two(size):
