@@ -1,5 +1,6 @@
 """What `evaluate` leaves out and joins is what was chosen: label 2 of WMH scans, and which voxels make a lesion."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +12,7 @@ from nerd_fast.segmentation.network import inference
 from nerd_fast.segmentation.runs.loading import RunData
 from nerd_fast.segmentation.scores import scoring
 from tests.segmentation.layouts_for_tests import nnunet_fake, wmh_fake
-from tests.segmentation.runs_for_tests import refused
+from tests.segmentation.runs_for_tests import arguments, command, refused
 
 SIZE = [6, 5]
 
@@ -68,6 +69,20 @@ def test_only_the_data_of_the_challenge_have_its_metrics_and_a_label_2(tmp_path,
 def test_a_choice_about_label_2_is_refused_where_no_data_of_the_challenge_are(data, run, tmp_path):
     words = ("evaluate", "--run", run, "--data", data, "--out", tmp_path / "m.json", "--label-2", "background")
     refused(2, *words, leaves=tmp_path, says=["--label-2: found background", "expected exclude"])
+
+
+def test_an_evaluation_of_the_challenges_data_says_its_metrics(data, tmp_path):
+    for case in data.glob("case0*"):
+        place = tmp_path / "wmh" / "training" / "Utrecht" / case.name
+        (place / "pre").mkdir(parents=True)
+        for name in ("FLAIR", "T1"):
+            shutil.copy(case / f"{name}.nii.gz", place / "pre")
+        shutil.copy(case / "lesion.nii.gz", place / "wmh.nii.gz")
+    assert command(*arguments(tmp_path / "wmh", tmp_path / "run", epochs=1))[0] == 0
+    words = ("evaluate", "--run", tmp_path / "run", "--data", tmp_path / "wmh", "--label-2", "background")
+    code, printed, message = command(*words)
+    assert code == 0, message
+    assert "wmh_f1 " in printed
 
 
 def two_corners(images):
