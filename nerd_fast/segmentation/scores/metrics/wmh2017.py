@@ -35,17 +35,15 @@ def remove_ignored(prediction, truth, ignore):
     return prediction & ~ignore, truth & ~ignore
 
 
-def evaluate(prediction, truth, spacing, *, ignore=None, slice_axis=2, counts=None):
+def evaluate(prediction, truth, spacing, *, slice_axis=2, counts=None):
     """Return dice, hd95_mm, avd_percent, recall, precision and f1 of two 3-D masks.
 
-    `spacing` is in mm, as for `check_steps`; `ignore` is a mask of other pathology; `slice_axis` is the axis across the
-    slices, which the surface is taken within; `counts` are the `LesionCounts` of the masks where they are known
-    already. Raises ValueError as `check_masks` does.
+    `spacing` is in mm, as for `check_steps`; `slice_axis` is the axis across the slices, which the surface is taken
+    within; `counts` are the `LesionCounts` of the masks where they are known already. What is ignored has been taken
+    out of the masks before (`remove_ignored`). Raises ValueError as `check_masks` does.
     """
     prediction, truth = check_masks(prediction, truth)
     steps = check_steps(spacing, prediction.ndim)
-    if ignore is not None:
-        prediction, truth = remove_ignored(prediction, truth, ignore)
     volume, predicted_volume = int(np.count_nonzero(truth)), int(np.count_nonzero(prediction))
     return {
         "dice": overlap.dice(prediction, truth) if volume or predicted_volume else np.nan,
