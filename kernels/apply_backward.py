@@ -40,9 +40,10 @@ Constexprs
 import triton
 import triton.language as tl
 
-from nerd_fast.kernels.apply_forward import INTEGERS, share_of_batch, tile_of
+from nerd_fast.kernels.apply_forward import INTEGERS
 from nerd_fast.kernels.calibrator import activate, boundary_distances
 from nerd_fast.kernels.calibrator_outputs import hidden_layers, layer
+from nerd_fast.kernels.streaming import own_share, places, tile_of
 
 HELD = tl.constexpr(16)  # with more classes the classifier is read again for every sample: 64 would spill 136 bytes
 
@@ -104,7 +105,7 @@ def apply_backward(
     if SUMS_CLASSES or WANTS_BIAS:
         row = rows + tl.program_id(0).to(tl.int64) * (K * C + K)
     if WANTS_BIAS:
-        _, first, last = share_of_batch(batch, shares)
+        _, first, last = own_share(batch, shares)
         _store_sums(
             row + K * C, grad, p, positions, first, last, K, grad_stride_batch, grad_stride_class, grad_stride_position
         )
@@ -144,12 +145,12 @@ def apply_backward(
             d_w += (tl.zeros([1, POSITIONS, CHANNELS], tl.float32),)
         d_ab = tl.zeros([1, POSITIONS, CHANNELS, 2], tl.float32)
         d_beta = tl.zeros([1, POSITIONS, 1], tl.float32)
-        share, first, last = share_of_batch(batch, shares)
-        pixels = x + _offsets(p, c, x_stride_position, x_stride_channel) + tl.cast(first, tl.int64) * x_stride_batch
+        share, first, last = own_share(batch, shares)
+        pixels = x + places(p, c, x_stride_position, x_stride_channel) + tl.cast(first, tl.int64) * x_stride_batch
         if WANTS_X:
             targets = (
                 grad_x
-                + _offsets(p, c, grad_x_stride_position, grad_x_stride_channel)
+                + places(p, c, grad_x_stride_position, grad_x_stride_channel)
                 + tl.cast(first, tl.int64) * grad_x_stride_batch
             )
         upstream = (
@@ -198,7 +199,7 @@ def apply_backward(
             if SUMS_CLASSES:
                 tl.store(row + k * C + c[None, :], tl.sum(d_w[k], 1), mask=(c < C)[None, :])
             elif SUMS_MAP:
-                d = _beside(d_w[k], w[k], first < 0) if WANTS_X else d_w[k]
+                d = _tied(d_w[k], w[k], first < 0) if WANTS_X else d_w[k]
                 _store_outputs(plane, d, p, k * C + c, c < C, tiles)
 
 
@@ -206,12 +207,6 @@ def apply_backward(
 def _is_before(sample, last):
     """Whether a sample is one of this program's, as a mask that the interpreter takes for one: (1, 1, 1)."""
     return tl.full([1, 1, 1], sample, tl.int32) < last
-
-
-@triton.jit
-def _offsets(p, c, stride_position, stride_channel):
-    """Offsets of the positions p and the channels c within a sample, (1, positions, channels)."""
-    return (p.to(tl.int64) * stride_position)[None, :, None] + (c.to(tl.int64) * stride_channel)[None, None, :]
 
 
 @triton.jit
@@ -254,8 +249,8 @@ def _class(classifier, k: tl.constexpr, c, C: tl.constexpr):
 
 
 @triton.jit
-def _beside(d_w, w, never):
-    """d_w, for `never` is false.
+def _tied(d_w, w, never):
+    """d_w, for `never` is false: `streaming.beside` for a w that is not needed before the loop, without a load.
 
     That d_w and w meet after the loop makes the compiler lay w out like the features once, before it. Otherwise it lays
     every dx of the loop out anew, through shared memory: 8 barriers in a round of 4 samples.

@@ -44,6 +44,7 @@ import triton.language as tl
 
 from nerd_fast.kernels.calibrator import activate, boundary_distances
 from nerd_fast.kernels.calibrator_outputs import hidden_layers, layer
+from nerd_fast.kernels.streaming import own_share, tile_of
 
 INTEGERS = (
     "batch",
@@ -129,7 +130,7 @@ def apply_forward(
     pixels, present = feature_tile(
         x, p0, positions, C, x_stride_channel, x_stride_position, POSITIONS, CHANNELS, READERS, LANES, VECTOR, RUN
     )
-    _, first, last = share_of_batch(batch, shares)
+    _, first, last = own_share(batch, shares)
     for group in range(0, K, CLASSES):
         k = group + tl.arange(0, CLASSES)
         beta = class_bias(bias, k, K, POSITIONS)
@@ -172,31 +173,6 @@ def apply_forward(
                 WRITERS,
                 CLASSES_ADJACENT,
             )
-
-
-@triton.jit
-def tile_of(shares):
-    """Which tile of positions this program works on. Mostly there is one share: a division takes 18 instructions."""
-    if shares == 1:  # noqa: SIM108 - Triton would take both sides of a ternary
-        tile = tl.program_id(0)
-    else:
-        tile = tl.program_id(0) // shares
-    return tile
-
-
-@triton.jit
-def share_of_batch(batch, shares):
-    """Which share of the batch of its tile is this program's, and its samples as [first, last).
-
-    They are a whole number of fours but at the end. To call after the calibrator, so that none is kept meanwhile.
-    """
-    tile = tile_of(shares)
-    share = tl.program_id(0) - tile * shares
-    if shares == 1:  # noqa: SIM108
-        samples = batch
-    else:
-        samples = 4 * tl.cdiv(tl.cdiv(batch, 4), shares)
-    return share, share * samples, tl.minimum((share + 1) * samples, batch)
 
 
 @triton.jit

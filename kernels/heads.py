@@ -6,8 +6,8 @@ import torch
 
 from nerd_fast.kernels import plan
 from nerd_fast.kernels.calibrator_backward_narrow import calibrator_backward_narrow
-from nerd_fast.kernels.launch import on_device_of
-from nerd_fast.kernels.layout import empty_logits
+from nerd_fast.kernels.launch import on_device_of, wanted_gradients
+from nerd_fast.kernels.layout import empty_logits, workspace
 from nerd_fast.kernels.reduction import GRADIENTS
 
 
@@ -35,23 +35,14 @@ def backward(
 
     grad (B, K, *spatial) may have any strides; the rest is as in `forward`.
     """
-    owners = (x, classifier, bias, *weights, *biases)
-    if not x.numel():
-        return [torch.zeros_like(owner) for owner, want in zip(owners, wants, strict=True) if want]
-    gradients = [torch.empty_like(owner) if want else None for owner, want in zip(owners, wants, strict=True)]
-    description = describe(x, classifier, weights, out_channels, activation, scale, precision)
-    grad_x_strides = gradients[0].stride() if wants[0] else None
-    planned = plan.backward(description, x.shape, x.stride(), grad.stride(), grad_x_strides, tuple(wants))
-    grad_x = _contiguous(gradients[0]) if planned.grad_x_copied else gradients[0]
-    slots = [grad_x, *[g if g is None or g.is_contiguous() else _contiguous(g) for g in gradients[1:]]]
-    call = Call(x, classifier, weights, biases, origin, extent)
-    with on_device_of(x):
-        for launch in backward_launches(planned, call, grad, slots):
-            launch.run()
-        for gradient, slot in zip(gradients, slots, strict=True):
-            if gradient is not slot:
-                gradient.copy_(slot)
-    return [gradient for gradient in gradients if gradient is not None]
+
+    def launches(slots):
+        description = describe(x, classifier, weights, out_channels, activation, scale, precision)
+        grad_x_strides = slots[0].stride() if wants[0] else None
+        planned = plan.backward(description, x.shape, x.stride(), grad.stride(), grad_x_strides, tuple(wants))
+        return backward_launches(planned, Call(x, classifier, weights, biases, origin, extent), grad, slots)
+
+    return wanted_gradients((x, classifier, bias, *weights, *biases), wants, launches)
 
 
 def describe(x, classifier, weights, out_channels, activation, scale, precision):
@@ -111,7 +102,7 @@ def forward_launch(planned, call, logits, bias):
 
 def backward_launches(planned, call, grad, slots):
     """The launches that fill the slots: a tensor for each wanted gradient in the order of `backward`, else None."""
-    grad_f, rows = _workspace(grad, planned.grad_f), _workspace(grad, planned.apply_rows)
+    grad_f, rows = workspace(grad, planned.grad_f), workspace(grad, planned.apply_rows)
     arguments = {
         "grad_x": slots[0],
         "grad_f": grad_f,
@@ -129,7 +120,7 @@ def parameter_launches(planned, call, grad_f, apply_rows, slots):
     """Those of the launches of a backward that make parameters' gradients of what the first one wrote."""
     rows = apply_rows
     if planned.calibrator:
-        rows = grad_f if planned.rows.plane else _workspace(grad_f, planned.rows[:2])
+        rows = grad_f if planned.rows.plane else workspace(grad_f, planned.rows[:2])
         arguments = {"rows": rows, "grad_f": grad_f, "apply_rows": apply_rows, **call.calibrator}
         if planned.calibrator.kernel is calibrator_backward_narrow:
             arguments["classifier"] = call.classifier if planned.folded else None
@@ -142,11 +133,3 @@ def parameter_launches(planned, call, grad_f, apply_rows, slots):
             arguments["last"] = (weights[-1], biases[-1], call.classifier)
             arguments["last_gradients"] = gradients[GRADIENTS:]
         yield planned.reduction.on(arguments)
-
-
-def _workspace(like, shape):
-    return None if shape is None else torch.empty(shape, dtype=torch.float32, device=like.device)
-
-
-def _contiguous(tensor):
-    return torch.empty_like(tensor, memory_format=torch.contiguous_format)

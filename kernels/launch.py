@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 
 import torch
 
+from nerd_fast.kernels.layout import destination
+
 
 @dataclass(slots=True)
 class Launch:
@@ -92,3 +94,31 @@ def _types_if_aligned(values):
 def on_device_of(x):
     """Triton launches on the current device: make it the one that holds the features."""
     return torch.cuda.device(x.device) if x.is_cuda else nullcontext()
+
+
+def options(num_warps, registers=None):
+    """The options of a launch; `registers` is the most that a thread may take, None for what the compiler likes.
+
+    Pipelining (num_stages) costs registers; Triton 3.10 turns fusion to FMA off unless it is asked for.
+    """
+    return {"num_warps": num_warps, "num_stages": 1, "enable_fp_fusion": True, "maxnreg": registers}
+
+
+def wanted_gradients(owners, wants, launches):
+    """The gradients of those owners that are wanted, each like its owner, zeros where the first one, x, has no element.
+
+    `launches` is called with a slot for each owner, the tensor that its gradient is written to or None, and yields the
+    launches that fill the slots.
+    """
+    x = owners[0]
+    if not x.numel():
+        return [torch.zeros_like(owner) for owner, want in zip(owners, wants, strict=True) if want]
+    gradients = [torch.empty_like(owner) if want else None for owner, want in zip(owners, wants, strict=True)]
+    slots = [g if g is None or g.is_contiguous() else destination(g, is_features=g is gradients[0]) for g in gradients]
+    with on_device_of(x):
+        for launch in launches(slots):
+            launch.run()
+        for gradient, slot in zip(gradients, slots, strict=True):
+            if gradient is not slot:
+                gradient.copy_(slot)
+    return [gradient for gradient in gradients if gradient is not None]

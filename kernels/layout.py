@@ -25,6 +25,9 @@ class Flat(NamedTuple):
         }
 
 
+ABSENT = Flat(0, 0, 0, False)
+
+
 class Rows(NamedTuple):
     """Where the rows of partial sums lie, one for each program, `width` columns each.
 
@@ -87,6 +90,11 @@ def position_stride(sizes, strides):
             return None
         reach = step * size
     return 1 if stride is None else stride
+
+
+def workspace(like, shape):
+    """Unwritten float32 memory of this shape on the device of `like`; None for None."""
+    return None if shape is None else torch.empty(shape, dtype=torch.float32, device=like.device)
 
 
 def empty_logits(x, out_channels):

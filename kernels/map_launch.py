@@ -1,10 +1,8 @@
 """A position map by the kernels: from tensors to launches, one for the forward, at most two for the backward."""
 
-import torch
-
 from nerd_fast.kernels import map_plan, reduction
-from nerd_fast.kernels.launch import on_device_of
-from nerd_fast.kernels.layout import destination, empty_logits
+from nerd_fast.kernels.launch import on_device_of, wanted_gradients
+from nerd_fast.kernels.layout import empty_logits, workspace
 
 
 def forward(x, weight, beta):
@@ -21,18 +19,7 @@ def forward(x, weight, beta):
 
 def backward(grad, x, weight, beta, *, wants):
     """The wanted gradients in the order x, weight, beta, each like what it belongs to; grad may have any strides."""
-    owners = (x, weight, beta)
-    if not x.numel():
-        return [torch.zeros_like(owner) for owner, want in zip(owners, wants, strict=True) if want]
-    gradients = [torch.empty_like(owner) if want else None for owner, want in zip(owners, wants, strict=True)]
-    slots = [None if g is None else destination(g, is_features=i == 0) for i, g in enumerate(gradients)]
-    with on_device_of(x):
-        for launch in backward_launches(grad, x, weight, slots):
-            launch.run()
-        for gradient, slot in zip(gradients, slots, strict=True):
-            if gradient is not slot:
-                gradient.copy_(slot)
-    return [gradient for gradient in gradients if gradient is not None]
+    return wanted_gradients((x, weight, beta), wants, lambda slots: backward_launches(grad, x, weight, slots))
 
 
 def forward_launch(logits, x, weight, beta):
@@ -55,10 +42,8 @@ def backward_launches(grad, x, weight, slots):
     grad_x_strides = grad_x.stride() if wants[0] else None
     strides = x.stride(), weight.shape[0], weight.stride(), grad.stride(), grad_x_strides
     planned = map_plan.backward(x.shape, *strides, wants)
-    rows, sums = None, (grad_weight, grad_beta)
-    if planned.rows:
-        rows = torch.empty(planned.rows, dtype=torch.float32, device=x.device)
-        sums = rows, rows[:, planned.weight_end :]
+    rows = workspace(x, planned.rows)
+    sums = (grad_weight, grad_beta) if rows is None else (rows, rows[:, planned.weight_end :])
     arguments = {
         "grad_x": grad_x,
         "grad_weight": sums[0] if wants[1] else None,

@@ -4,15 +4,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from nerd_fast.kernels import map_tiling, reduction
-from nerd_fast.kernels.launch import Step
-from nerd_fast.kernels.layout import Flat, Rows, flat
+from nerd_fast.kernels.launch import Step, options
+from nerd_fast.kernels.layout import ABSENT, Rows, flat
 from nerd_fast.kernels.map_backward import map_backward
 from nerd_fast.kernels.map_forward import map_forward
 from nerd_fast.kernels.plan import PLANS, Features
 
-ABSENT = Flat(0, 0, 0, False)
-# Pipelining (num_stages) costs registers; Triton 3.10 turns fusion to FMA off unless it is asked for.
-OPTIONS = {"num_warps": map_tiling.WARPS, "num_stages": 1, "enable_fp_fusion": True}
+OPTIONS = options(map_tiling.WARPS)
 
 
 @dataclass(frozen=True)
@@ -121,8 +119,7 @@ def _summing(rows, weight_end, wants):
     """The launch that sums the rows into the gradients of weight and beta, the first two of the places of a row."""
     ends = (weight_end, *[rows[1]] * (reduction.GRADIENTS - 1))
     integers = reduction.integers(Rows.apart(*rows), ends, wants[1:])
-    constants = {"ROWS_AT_ONCE": reduction.ROWS_AT_ONCE, "COLUMNS": reduction.COLUMNS}
-    return Step(reduction.sum_rows, -(-rows[1] // reduction.COLUMNS), integers, constants, OPTIONS)
+    return reduction.step(integers, -(-rows[1] // reduction.COLUMNS))
 
 
 def adjacency(x, channels):

@@ -1,11 +1,9 @@
 """The normalisation by position by the kernels: one launch for the forward, at most three for the backward."""
 
-import torch
-
 from nerd_fast.kernels import norm_plan
 from nerd_fast.kernels.heads import Call, capability_of, parameter_launches
-from nerd_fast.kernels.launch import on_device_of
-from nerd_fast.kernels.layout import destination, empty_logits
+from nerd_fast.kernels.launch import on_device_of, wanted_gradients
+from nerd_fast.kernels.layout import empty_logits, workspace
 
 
 def forward(x, weights, biases, *, activation, scale, origin, extent, precision):
@@ -29,21 +27,14 @@ def backward(grad, x, weights, biases, *, activation, scale, origin, extent, pre
 
     grad (B, C, *spatial) may have any strides; the rest is as in `forward`.
     """
-    owners = (x, *weights, *biases)
-    if not x.numel():
-        return [torch.zeros_like(owner) for owner, want in zip(owners, wants, strict=True) if want]
-    gradients = [torch.empty_like(owner) if want else None for owner, want in zip(owners, wants, strict=True)]
-    slots = [None if g is None else destination(g, is_features=i == 0) for i, g in enumerate(gradients)]
-    description = _describe(x, weights, activation, scale, precision)
-    grad_x_strides = slots[0].stride() if wants[0] else None
-    planned = norm_plan.backward(description, x.shape, x.stride(), grad.stride(), grad_x_strides, tuple(wants))
-    with on_device_of(x):
-        for launch in backward_launches(planned, Call(x, None, weights, biases, origin, extent), grad, slots):
-            launch.run()
-        for gradient, slot in zip(gradients, slots, strict=True):
-            if gradient is not slot:
-                gradient.copy_(slot)
-    return [gradient for gradient in gradients if gradient is not None]
+
+    def launches(slots):
+        description = _describe(x, weights, activation, scale, precision)
+        grad_x_strides = slots[0].stride() if wants[0] else None
+        planned = norm_plan.backward(description, x.shape, x.stride(), grad.stride(), grad_x_strides, tuple(wants))
+        return backward_launches(planned, Call(x, None, weights, biases, origin, extent), grad, slots)
+
+    return wanted_gradients((x, *weights, *biases), wants, launches)
 
 
 def _describe(x, weights, activation, scale, precision):
@@ -59,7 +50,7 @@ def forward_launch(planned, call, y):
 
 def backward_launches(planned, call, grad, slots):
     """The launches that fill the slots: a tensor for each wanted gradient in the order of `backward`, else None."""
-    grad_f = _workspace(grad, planned.grad_f)
+    grad_f = workspace(grad, planned.grad_f)
     arguments = {
         "grad_x": slots[0],
         "grad_f": grad_f,
@@ -69,7 +60,3 @@ def backward_launches(planned, call, grad, slots):
     }
     yield planned.apply.on(arguments)
     yield from parameter_launches(planned, call, grad_f, None, slots)
-
-
-def _workspace(like, shape):
-    return None if shape is None else torch.empty(shape, dtype=torch.float32, device=like.device)

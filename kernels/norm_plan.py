@@ -3,8 +3,8 @@
 from functools import lru_cache
 
 from nerd_fast.kernels import norm_tiling, plan
-from nerd_fast.kernels.launch import Step
-from nerd_fast.kernels.layout import Flat, flat
+from nerd_fast.kernels.launch import Step, options
+from nerd_fast.kernels.layout import ABSENT, flat
 from nerd_fast.kernels.norm_backward import norm_backward
 from nerd_fast.kernels.norm_forward import norm_forward
 from nerd_fast.kernels.tiling import Head
@@ -45,14 +45,14 @@ def plan_forward(head, shape, x_strides, y_strides):
         "batch": x.batch,
         "shares": shares,
     }
-    step = Step(norm_forward, tiles * shares, integers, _constants(head, tile), plan.options(tile))
+    step = Step(norm_forward, tiles * shares, integers, _constants(head, tile), options(tile.num_warps, tile.registers))
     return plan.Forward(step, x.strides.copied)
 
 
 def plan_backward(head, shape, x_strides, grad_strides, grad_x_strides, wants):
     """`backward` without its cache."""
     x, grad = plan.Features.of(shape, x_strides), flat(shape, grad_strides)
-    grad_x = flat(shape, grad_x_strides) if wants[0] else Flat(0, 0, 0, False)
+    grad_x = flat(shape, grad_x_strides) if wants[0] else ABSENT
     tile = norm_tiling.backward(head, x.channels_adjacent)
     tiles, shares = x.cover(tile)
     wants_f = any(wants[1:])
@@ -67,8 +67,8 @@ def plan_backward(head, shape, x_strides, grad_strides, grad_x_strides, wants):
         "tiles": tiles,
     }
     constants = {**_constants(head, tile), "WANTS_X": wants[0], "WANTS_F": wants_f}
-    apply = Step(norm_backward, tiles * shares, integers, constants, plan.options(tile))
-    copies = x.strides.copied, grad.copied, grad_x.copied
+    apply = Step(norm_backward, tiles * shares, integers, constants, options(tile.num_warps, tile.registers))
+    copies = x.strides.copied, grad.copied
     if not wants_f:
         return plan.Backward(apply, None, None, None, None, None, (), False, *copies)
     grad_f = (shares, head.outputs, tiles * tile.positions)

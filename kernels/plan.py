@@ -14,8 +14,8 @@ from nerd_fast.kernels.apply_backward import apply_backward
 from nerd_fast.kernels.apply_forward import apply_forward
 from nerd_fast.kernels.calibrator_backward import calibrator_backward
 from nerd_fast.kernels.calibrator_backward_narrow import calibrator_backward_narrow
-from nerd_fast.kernels.launch import Step
-from nerd_fast.kernels.layout import Flat, Rows, flat
+from nerd_fast.kernels.launch import Step, options
+from nerd_fast.kernels.layout import ABSENT, Flat, Rows, flat
 
 PLANS = 256  # of each direction: a training loop needs one or two, images of many sizes one for each
 
@@ -77,7 +77,6 @@ class Backward:
     folded: bool
     x_copied: bool
     grad_copied: bool
-    grad_x_copied: bool
 
 
 @lru_cache(PLANS)
@@ -119,14 +118,15 @@ def plan_forward(head, shape, x_strides, item_bytes, logits_strides):
         "CLASSES_ADJACENT": logits.channel == 1 and logits.position == head.out_channels,
         "INNER": tile.inner,
     }
-    return Forward(Step(apply_forward, tiles * shares, integers, constants, options(tile)), x.strides.copied)
+    step = Step(apply_forward, tiles * shares, integers, constants, options(tile.num_warps, tile.registers))
+    return Forward(step, x.strides.copied)
 
 
 def plan_backward(head, shape, x_strides, grad_strides, grad_x_strides, wants):
     """`backward` without its cache."""
     x = Features.of(shape, x_strides)
     grad = flat((shape[0], head.out_channels, *shape[2:]), grad_strides)
-    grad_x = flat(shape, grad_x_strides) if wants[0] else Flat(0, 0, 0, False)
+    grad_x = flat(shape, grad_x_strides) if wants[0] else ABSENT
     tile = tiling.apply_backward(head, x.aligned(head.in_channels), x.channels_adjacent)
     tiles, shares = x.cover(tile)
     wants_f = any(wants[1:] if head.folded else wants[3:])
@@ -154,12 +154,12 @@ def plan_backward(head, shape, x_strides, grad_strides, grad_x_strides, wants):
         "CHANNELS": tile.channels,
         "INNER": tile.inner,
     }
-    apply = Step(apply_backward, tiles * shares, integers, constants, options(tile))
+    apply = Step(apply_backward, tiles * shares, integers, constants, options(tile.num_warps, tile.registers))
     calibrator, rows = None, Rows.apart(*apply_rows) if wants_rows else None
     if wants_f:
         calibrator, rows = calibrator_step(head, x, grad_f, apply_rows, wants)
     summing, summed = reduction_step(head, rows, wants, wants_f) if rows else (None, ())
-    copies = x.strides.copied, grad.copied, grad_x.copied
+    copies = x.strides.copied, grad.copied
     return Backward(apply, calibrator, summing, grad_f, apply_rows, rows, summed, head.folded, *copies)
 
 
@@ -190,13 +190,15 @@ def calibrator_step(head, x, grad_f, apply_rows, wants):
         **calibrator_constants(head),
         "POSITIONS": tile.positions,
     }
+    compiled_with = options(tile.num_warps, tile.registers)
     if not head.narrow:
         constants["INNER"] = tile.inner
-        return Step(calibrator_backward, programs, integers, constants, options(tile)), rows
+        return Step(calibrator_backward, programs, integers, constants, compiled_with), rows
     if grad_f[2] == tiles * tile.positions:
         rows = Rows.within(programs, width, grad_f[1], tile.positions, tiles) or rows
     constants |= {"PADDED_OUTPUTS": tiling.padded(head.planes), "FOLDED": head.folded}
-    return Step(calibrator_backward_narrow, programs, integers | rows.integers(), constants, options(tile)), rows
+    integers |= rows.integers()
+    return Step(calibrator_backward_narrow, programs, integers, constants, compiled_with), rows
 
 
 def reduction_step(head, rows, wants, wants_f):
@@ -224,10 +226,8 @@ def reduction_step(head, rows, wants, wants_f):
         "channels": head.in_channels,
         "hidden": head.hidden_channels[-1],
     }
-    constants = {"ROWS_AT_ONCE": reduction.ROWS_AT_ONCE, "COLUMNS": reduction.COLUMNS}
     folded_programs = head.in_channels if head.folded and (wants[1] or wanted[12] or wanted[13]) else 0
-    options = {"num_warps": 4, "num_stages": 1}
-    step = Step(reduction.sum_rows, programs + folded_programs, integers, constants, options)
+    step = reduction.step(integers, programs + folded_programs)
     return step, tuple(place if want else stand_in for place, want in zip(places, wanted, strict=True))
 
 
@@ -254,8 +254,3 @@ def calibrator_constants(head):
         "SCALE": head.scale,
         "PRECISION": head.precision,
     }
-
-
-def options(tile):
-    # Pipelining (num_stages) costs registers; Triton 3.10 turns fusion to FMA off unless it is asked for.
-    return {"num_warps": tile.num_warps, "num_stages": 1, "enable_fp_fusion": True, "maxnreg": tile.registers}

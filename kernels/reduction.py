@@ -20,9 +20,12 @@ whose last layer is folded. Columns of gradients that are not wanted are not rea
 import triton
 import triton.language as tl
 
+from nerd_fast.kernels.launch import Step, options
+
 GRADIENTS = 12  # weight and bias of five layers, classifier and bias of the head
 ROWS_AT_ONCE = 16  # 8 loads in flight for each of 128 threads
 COLUMNS = 64
+WARPS = 4
 ENDS = tuple(f"end_{i}" for i in range(GRADIENTS))
 LAYOUT = ("row_stride", "longer_rows", "longer_by", "row_span", "row_plane")
 FOLDED = ("folded_column", "channels", "hidden")
@@ -38,6 +41,12 @@ def integers(rows, ends, wanted):
         "wanted": sum(1 << i for i, want in enumerate(wanted) if want),
         **dict(zip(ENDS, ends, strict=True)),
     }
+
+
+def step(integers, programs):
+    """The Step that sums rows with these integers."""
+    constants = {"ROWS_AT_ONCE": ROWS_AT_ONCE, "COLUMNS": COLUMNS}
+    return Step(sum_rows, programs, integers, constants, options(WARPS))
 
 
 @triton.jit(do_not_specialize=("count", *LAYOUT, "plain_programs", *FOLDED, "wanted", *ENDS))

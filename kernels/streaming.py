@@ -12,6 +12,32 @@ def share_of_batch(share, shares, batch):
 
 
 @triton.jit
+def tile_of(shares):
+    """Which tile of positions this program works on. Mostly there is one share: a division takes 18 instructions."""
+    if shares == 1:  # noqa: SIM108 - Triton would take both sides of a ternary
+        tile = tl.program_id(0)
+    else:
+        tile = tl.program_id(0) // shares
+    return tile
+
+
+@triton.jit
+def own_share(batch, shares):
+    """Which share of the batch of its tile is this program's, where no more than `tile_of` tells programs apart, and
+    its samples as [first, last), those of `share_of_batch`: for kernels in which the division would be felt.
+
+    To call after the calibrator, so that none is kept meanwhile.
+    """
+    tile = tile_of(shares)
+    share = tl.program_id(0) - tile * shares
+    if shares == 1:  # noqa: SIM108
+        samples = batch
+    else:
+        samples = 4 * tl.cdiv(tl.cdiv(batch, 4), shares)
+    return share, share * samples, tl.minimum((share + 1) * samples, batch)
+
+
+@triton.jit
 def places(p, c, stride_position, stride_channel):
     """Offsets of the positions p and the channels c within a sample, (1, positions, channels)."""
     return (p.to(tl.int64) * stride_position)[None, :, None] + (c.to(tl.int64) * stride_channel)[None, None, :]
