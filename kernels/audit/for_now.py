@@ -12,7 +12,6 @@ RATIO = "shared memory or issue over DRAM"
 WRITTEN = "sectors of logits over their bytes"
 COPY = "modelled share of copy bandwidth"
 PART = "modelled share of a step"
-OTHERS = None  # the architectures that an entry does not name
 
 FOR_NOW = {
     ("step", "batch 14", COPY): {90: 0.441},

@@ -12,7 +12,6 @@ from nerd_fast.kernels.audit.for_now import (
     COPY,
     EXECUTED,
     FOR_NOW,
-    OTHERS,
     PART,
     PROGRAMS,
     RATIO,
@@ -55,8 +54,7 @@ class Figure:
     @property
     def for_now(self):
         """Its entry in FOR_NOW, or None."""
-        entry = FOR_NOW.get(self.key, {})
-        return entry.get(self.architecture, entry.get(OTHERS))
+        return FOR_NOW.get(self.key, {}).get(self.architecture)
 
     @property
     def breach(self):
