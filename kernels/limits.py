@@ -1,4 +1,8 @@
-"""What the kernels can run: the one place that `"auto"`, the error texts and the documentation read."""
+"""What the kernels can run: the one place that `"auto"` and its error texts read.
+
+`nerd_fast.arguments` has activations and precisions of its own: those of every backend, which it checks before one is
+chosen, and without the kernels. One that the kernels lacked would run on `torch`, for the reason told here.
+"""
 
 import torch
 
@@ -6,6 +10,8 @@ VARIANTS = ("nerdm", "nerdc", "nerdnorm", "map")
 ACTIVATIONS = ("relu", "leaky_relu", "silu", "tanh")
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 PRECISIONS = ("ieee", "tf32x3", "tf32")
+OLDEST_CAPABILITY = (7, 5)
+MOST_POSITIONS = 2**31 - 512  # of an image: they are counted in 32 bits, in whole tiles of up to 512
 
 
 def supports(
@@ -35,9 +41,18 @@ def supports(
         return f"the kernels hold all classes of a position in registers: 1 to 64 of them, not {out_channels}"
     if dtype not in DTYPES:
         return f"the kernels read float32, float16 and bfloat16 features, not {dtype}"
-    if capability is not None and capability < (7, 5):
-        return f"the kernels need compute capability 7.5 or newer, not {capability[0]}.{capability[1]}"
-    return None if variant == "map" else _calibrator_fault(hidden_channels, activation, precision)
+    fault = None if capability is None else capability_fault(capability)
+    if fault or variant == "map":
+        return fault
+    return _calibrator_fault(hidden_channels, activation, precision)
+
+
+def capability_fault(capability):
+    """None for a GPU of this (major, minor) that the kernels run on, else one sentence: what they need."""
+    if capability >= OLDEST_CAPABILITY:
+        return None
+    needed, found = (".".join(map(str, version)) for version in (OLDEST_CAPABILITY, capability))
+    return f"the kernels need a GPU of compute capability {needed} or newer, not {found}"
 
 
 def _calibrator_fault(hidden_channels, activation, precision):

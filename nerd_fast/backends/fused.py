@@ -10,10 +10,10 @@ from importlib import import_module
 
 import torch
 
-OLDEST_CAPABILITY = (7, 5)
+from nerd_fast.kernels import limits
+
 # What a damaged or unwritable kernel cache raises from inside Triton; JSON and Unicode errors are ValueErrors.
 CACHE_FAULTS = (OSError, KeyError, ValueError)
-MOST_POSITIONS = 2**31 - 512  # the kernels count them in 32 bits, in whole tiles of up to 512
 
 
 class TritonFault(RuntimeError):
@@ -25,8 +25,8 @@ def obstacle(x, *, variant, out_channels, hidden_channels, activation, precision
 
     `variant` is "nerdm", "nerdc", "nerdnorm", for which out_channels is None, or "map", which has no calibrator.
     """
-    if (positions := x.shape[2:].numel()) > MOST_POSITIONS:
-        return f"the Triton kernels count positions in 32 bits: at most {MOST_POSITIONS} in an image, not {positions}"
+    if (positions := x.shape[2:].numel()) > limits.MOST_POSITIONS:
+        return f"the kernels count positions in 32 bits: at most {limits.MOST_POSITIONS} in an image, not {positions}"
     return _obstacle(
         x.device,
         x.dtype,
@@ -45,9 +45,7 @@ def _obstacle(device, dtype, spatial_dims, in_channels, variant, out_channels, h
     fault = _device_obstacle(device)
     if fault:
         return fault
-    if dtype not in (torch.float32, torch.float16, torch.bfloat16):
-        return f"the Triton kernels take float32, float16 or bfloat16 features, not {dtype}"
-    return _kernels().supports(
+    return limits.supports(
         variant=variant,
         spatial_dims=spatial_dims,
         in_channels=in_channels,
@@ -127,11 +125,8 @@ def _cannot_build(error):
 
 def _device_obstacle(device):
     if device.type == "cuda":
-        capability = torch.cuda.get_device_capability(device)
-        if capability < OLDEST_CAPABILITY:
-            found = ".".join(map(str, capability))
-            return f"the Triton kernels need a GPU of compute capability 7.5 or newer, and {device} has {found}"
-        return import_fault() or driver_fault()
+        fault = limits.capability_fault(torch.cuda.get_device_capability(device))
+        return fault or import_fault() or driver_fault()  # an old GPU is told of before Triton is asked for
     if device.type != "cpu":
         return f"the Triton kernels run on CUDA tensors, not on {device.type}"
     if os.environ.get("TRITON_INTERPRET") != "1":

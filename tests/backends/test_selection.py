@@ -83,8 +83,7 @@ def test_float64_features_are_a_reason(caplog):
 
 @pytest.mark.usefixtures("ampere")
 def test_what_the_kernels_do_not_support_is_a_reason(monkeypatch, caplog):
-    kernels = SimpleNamespace(supports=lambda **configuration: "too wide for any tile")
-    monkeypatch.setattr(fused, "_kernels", lambda: kernels)
+    monkeypatch.setattr(fused.limits, "supports", lambda **configuration: "too wide for any tile")
     expect_refusal("too wide for any tile", caplog)
 
 
