@@ -1,6 +1,7 @@
 """The heads by the kernels: from tensors to launches, one for the forward, at most three for the backward."""
 
 from functools import cache
+from itertools import chain
 
 import torch
 
@@ -112,8 +113,7 @@ def backward_launches(planned, call, grad, slots):
         "classifier": call.classifier,
         **call.calibrator,
     }
-    yield planned.apply.on(arguments)
-    yield from parameter_launches(planned, call, grad_f, rows, slots)
+    return chain([planned.apply.on(arguments)], parameter_launches(planned, call, grad_f, rows, slots))
 
 
 def parameter_launches(planned, call, grad_f, apply_rows, slots):

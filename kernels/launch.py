@@ -107,14 +107,17 @@ def options(num_warps, registers=None):
 def wanted_gradients(owners, wants, launches):
     """The gradients of those owners that are wanted, each like its owner, zeros where the first one, x, has no element.
 
-    `launches` is called with a slot for each owner, the tensor that its gradient is written to or None, and yields the
+    `launches` is called with a slot for each owner, the tensor that its gradient is written to or None, and returns the
     launches that fill the slots.
     """
     x = owners[0]
     if not x.numel():
         return [torch.zeros_like(owner) for owner, want in zip(owners, wants, strict=True) if want]
     gradients = [torch.empty_like(owner) if want else None for owner, want in zip(owners, wants, strict=True)]
-    slots = [g if g is None or g.is_contiguous() else destination(g, is_features=g is gradients[0]) for g in gradients]
+    slots = list(gradients)
+    for place, gradient in enumerate(gradients):
+        if gradient is not None and not gradient.is_contiguous():
+            slots[place] = destination(gradient, is_features=place == 0)
     with on_device_of(x):
         for launch in launches(slots):
             launch.run()

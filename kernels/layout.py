@@ -3,6 +3,7 @@
 Where one stride leads from each position to the next, nothing is copied.
 """
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
@@ -78,6 +79,7 @@ def flat(shape, strides):
     return Flat(strides[0], strides[1], stride, False)
 
 
+@lru_cache(256)
 def position_stride(sizes, strides):
     """The stride between neighbours in the flattened positions of spatial axes, None where there is none."""
     stride, reach = None, None

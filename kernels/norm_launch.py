@@ -1,5 +1,7 @@
 """The normalisation by position by the kernels: one launch for the forward, at most three for the backward."""
 
+from itertools import chain
+
 from nerd_fast.kernels import norm_plan
 from nerd_fast.kernels.heads import Call, capability_of, parameter_launches
 from nerd_fast.kernels.launch import on_device_of, wanted_gradients
@@ -58,5 +60,4 @@ def backward_launches(planned, call, grad, slots):
         "x": call.x.contiguous() if planned.x_copied else call.x,
         **call.calibrator,
     }
-    yield planned.apply.on(arguments)
-    yield from parameter_launches(planned, call, grad_f, None, slots)
+    return chain([planned.apply.on(arguments)], parameter_launches(planned, call, grad_f, None, slots))
