@@ -41,7 +41,7 @@ def backward(head, channels_adjacent):
 
 def _tile(head, samples, registers):
     warps = 4 if head.widest <= WIDE else 8
-    plain = head.layers <= 2 and head.widest <= WIDE and head.precision == "ieee"
+    plain = head.layers <= 2 and head.widest <= WIDE and head.products == "ieee"
     inner = UNITS_FIRST_INNER if plain else 32  # 64 deep, products of four layers of 128 spill 304 bytes, 16 deep 496
     return NormTile(POSITIONS, 32 * warps * 4 // POSITIONS, samples, inner, warps, registers if plain else 255)
 

@@ -252,5 +252,5 @@ def calibrator_constants(head):
         "SPATIAL_DIMS": head.spatial_dims,
         "ACTIVATION": head.activation,
         "SCALE": head.scale,
-        "PRECISION": head.precision,
+        "PRECISION": head.products,
     }

@@ -20,6 +20,15 @@ class Head:
     capability: tuple[int, int] | None
 
     @property
+    def turing(self):
+        return self.capability is not None and self.capability < (8, 0)
+
+    @property
+    def products(self):
+        """The precision of products. Turing has no tf32: rounded or in threes they would be FMAs all the same."""
+        return "ieee" if self.turing else self.precision
+
+    @property
     def outputs(self):
         """Outputs of the calibrator."""
         return (2 if self.modulates else self.out_channels) * self.in_channels
@@ -130,10 +139,11 @@ def forward(head, channels_adjacent, vector):
         readers = min(readers, max(1, 256 // channels))
         at_once = min(at_once, (4 if channels_adjacent else 2) * readers)
     samples = min(4, spare // readers) if classes > 1 else 4 if channels_adjacent else spare
+    outputs = channels if head.modulates else channels * readers
+    # 64 deep, 256 rows of weights take 64 KiB of shared memory, and maps of 64 channels spill 120 bytes at width 64.
+    inner = 32 if outputs > 128 or (head.in_channels > 32 and head.widest > 32) else _inner(head)
     registers = _forward_registers(head, warps)
-    return ForwardTile(
-        positions, samples, at_once, readers, channels, lanes, vector, run, UNITS_FIRST_INNER, warps, registers
-    )
+    return ForwardTile(positions, samples, at_once, readers, channels, lanes, vector, run, inner, warps, registers)
 
 
 def _forward_warps(head, classes):
@@ -144,8 +154,7 @@ def _forward_warps(head, classes):
     """
     if classes > 1 or head.widest > WIDE:
         return 8
-    turing = head.capability is not None and head.capability < (8, 0)
-    return 4 if turing or head.widest > 32 or head.in_channels > 32 or head.layers > 2 else 2
+    return 4 if head.turing or head.widest > 32 or head.in_channels > 32 or head.layers > 2 else 2
 
 
 def _forward_registers(head, warps):
@@ -153,7 +162,8 @@ def _forward_registers(head, warps):
     if warps == 2:
         more = 8 if head.capability == (10, 0) and head.in_channels > 16 else 0
         return 104 if head.in_channels <= 16 else 112 + more
-    if head.layers > 2 or head.widest > WIDE or (head.out_channels > 1 and not head.modulates):
+    wide_map = head.in_channels > 32 and head.widest > 32  # 208 to 584 bytes spill at 168
+    if head.layers > 2 or head.widest > WIDE or wide_map or (head.out_channels > 1 and not head.modulates):
         return 255
     if head.out_channels > 1 or head.widest > 32:
         return 128 if head.in_channels <= 16 or head.out_channels > 1 else 168
@@ -173,21 +183,30 @@ def apply_backward(head, aligned, channels_adjacent):
     most = 16 if aligned else 4
     elements = 4 if classes <= most else 2 if 2 * classes <= 3 * most else 1
     samples = max(1, min(4, 8 // classes)) if aligned else 1
+    if head.layers > 2 and head.widest > WIDE:  # four layers of 128 spill 168 bytes with 4 samples of 4 features
+        elements, samples = min(elements, 2), min(samples, 2)
     if head.folded and (head.capability, channels_adjacent) in (((10, 0), False), ((12, 0), True)):
         samples = min(samples, 2)  # at 4 it spills 8 bytes at 80 registers; but at 2 on sm_100 in channels_last
     warps = 4 if head.widest <= WIDE else 8
     positions = 16 if classes > 16 and warps == 8 else POSITIONS  # at 32, 64 classes spill 56 bytes on sm_75
     channels = 32 * warps * elements // positions
-    return Tile(positions, samples, channels, UNITS_FIRST_INNER, warps, _backward_registers(head, warps))
+    return Tile(positions, samples, channels, _inner(head), warps, _backward_registers(head, warps))
+
+
+def _inner(head):
+    """How deep units-first products run: 64 deep, four layers of 64 spill 248 bytes in the apply pass, of 128 384."""
+    return UNITS_FIRST_INNER if head.layers <= 2 and head.widest <= WIDE else 32
 
 
 def _backward_registers(head, warps):
     """The most registers with which a thread of the apply pass spills nothing."""
-    if head.out_channels > 1 or warps == 8:
+    if head.out_channels > 1 or warps == 8 or head.layers > 2:
         return 255
-    if head.in_channels > 16 or head.layers > 2 or head.widest > 32:
+    if head.in_channels > 16 or head.widest > 32:
         newest = head.capability is not None and head.capability >= (10, 0)  # 182: at 168 24 bytes spill
-        return 255 if head.widest > 32 and (head.in_channels > 16 or newest) else 168
+        if head.widest > 32 and (head.in_channels > 16 or newest):
+            return 255
+        return 160 if head.capability in ((8, 6), (8, 9)) else 168  # 8 bytes spill with the other's number
     return 128 if head.modulates and not head.folded else 80
 
 
@@ -200,9 +219,9 @@ def calibrator_backward(head):
     """
     deep = sum(head.padded) > 256 or (head.widest > WIDE and head.layers > 2)
     spills = head.widest > 32 and head.outputs <= 16 and head.capability is not None and head.capability >= (10, 0)
-    if head.layers <= 2 and head.widest <= WIDE and head.precision == "ieee" and not spills:
+    if head.layers <= 2 and head.widest <= WIDE and head.products == "ieee" and not spills:
         return Tile(16 if head.widest > 32 else POSITIONS, 1, 1, POSITION_FIRST_INNER, 8, 128)
-    return Tile(16 if deep or head.precision == "tf32x3" else POSITIONS, 1, 1, POSITION_FIRST_INNER, 8)
+    return Tile(16 if deep or head.products == "tf32x3" else POSITIONS, 1, 1, POSITION_FIRST_INNER, 8)
 
 
 def calibrator_backward_narrow(head):
@@ -210,7 +229,7 @@ def calibrator_backward_narrow(head):
 
     The three products of tf32x3 take more: with more than 32 planes they would spill up to 192 bytes.
     """
-    return Tile(16, 1, 1, POSITION_FIRST_INNER, 8, 255 if head.precision == "tf32x3" and head.planes > 32 else 128)
+    return Tile(16, 1, 1, POSITION_FIRST_INNER, 8, 255 if head.products == "tf32x3" and head.planes > 32 else 128)
 
 
 def power_of_two(size):
