@@ -29,14 +29,17 @@ def forward(head, channels_adjacent):
     Of features in channels_last 4 samples at once take 92 registers.
     """
     registers = 72 if head.widest <= 32 else 80
-    if _since(head, 12) and head.widest > 32:  # whose ptxas holds more of a product: 232 bytes of stack at 80
-        registers = 168
+    if head.widest > 32 and (_since(head, 12) or (channels_adjacent and _since(head, 9))):
+        registers = 168  # their ptxas holds more of a product: 232 to 288 bytes spill at 80
+    elif head.widest > 32 and _since(head, 10):
+        registers = 96  # at 80 8 bytes spill
     return _tile(head, 2 if channels_adjacent else 4, registers)
 
 
 def backward(head, channels_adjacent):
     """As the forward, with 2 samples of each of two tensors: 4 take 96 registers, in channels_last 128."""
-    return _tile(head, 2, 96 if _since(head, 10) else 80 if channels_adjacent else 64)
+    newest = 104 if head.widest > 32 else 96  # at 96 8 bytes spill in channels_last
+    return _tile(head, 2, newest if _since(head, 10) else 80 if channels_adjacent else 64)
 
 
 def _tile(head, samples, registers):

@@ -227,9 +227,11 @@ def calibrator_backward(head):
 def calibrator_backward_narrow(head):
     """16 positions, 8 warps and 128 registers: two programs on a multiprocessor; at 32 positions 96 bytes spill.
 
-    The three products of tf32x3 take more: with more than 32 planes they would spill up to 192 bytes.
+    With more than 32 planes a program is alone where it would spill: the three products of tf32x3 up to 192 bytes, any
+    8 on sm_86 and sm_89, 352 on sm_100 and 424 on sm_120.
     """
-    return Tile(16, 1, 1, POSITION_FIRST_INNER, 8, 255 if head.products == "tf32x3" and head.planes > 32 else 128)
+    spills = head.products == "tf32x3" or head.capability not in (None, (7, 5), (8, 0), (9, 0))
+    return Tile(16, 1, 1, POSITION_FIRST_INNER, 8, 255 if head.planes > 32 and spills else 128)
 
 
 def power_of_two(size):
