@@ -134,6 +134,14 @@ def test_the_papers_kernels_are_within_budget(configuration, architecture):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("hidden", [(64,), (128, 128)], ids=str)
+def test_the_forward_of_256_channels_can_be_launched_on_turing(hidden):
+    (finding,) = findings.examine_configuration(Configuration(True, 256, 1, hidden), 75, which=[0])
+    assert finding.shared <= 1024 * findings.SHARED_KIB[75]
+    assert finding.resident >= 1
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("hidden", [(8,), (24, 8, 16), (8, 8, 8, 8)], ids=str)
 def test_a_calibrator_of_any_depth_compiles(hidden):
     found = findings.examine_configuration(Configuration(True, 16, 2, hidden), 90)
