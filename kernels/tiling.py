@@ -162,7 +162,8 @@ def _forward_registers(head, warps):
     if warps == 2:
         more = 8 if head.capability == (10, 0) and head.in_channels > 16 else 0
         return 104 if head.in_channels <= 16 else 112 + more
-    wide_map = head.in_channels > 32 and head.widest > 32  # 208 to 584 bytes spill at 168
+    # At 168 layers of 64 spill 208 to 584 bytes beside a map of 64 channels, products in tf32 up to 48.
+    wide_map = head.in_channels > 32 and (head.widest > 32 or head.products != "ieee")
     if head.layers > 2 or head.widest > WIDE or wide_map or (head.out_channels > 1 and not head.modulates):
         return 255
     if head.out_channels > 1 or head.widest > 32:
