@@ -190,6 +190,8 @@ def apply_backward(head, aligned, channels_adjacent):
         samples = min(samples, 2)  # at 4 it spills 8 bytes at 80 registers; but at 2 on sm_100 in channels_last
     warps = 4 if head.widest <= WIDE else 8
     positions = 16 if classes > 16 and warps == 8 else POSITIONS  # at 32, 64 classes spill 56 bytes on sm_75
+    if classes > 32 and head.in_channels <= 2 and warps == 4 and not head.modulates:
+        positions = 64  # at 32, of which half the channels are none, 72 bytes spill on sm_75
     channels = 32 * warps * elements // positions
     return Tile(positions, samples, channels, _inner(head), warps, _backward_registers(head, warps))
 
