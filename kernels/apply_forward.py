@@ -42,7 +42,7 @@ Constexprs
 import triton
 import triton.language as tl
 
-from nerd_fast.kernels.calibrator import activate, boundary_distances
+from nerd_fast.kernels.calibrator import activate, boundary_distances, fenced
 from nerd_fast.kernels.calibrator_outputs import hidden_layers, layer
 from nerd_fast.kernels.streaming import own_share, tile_of
 
@@ -265,12 +265,17 @@ def composed_shift(h, classifier, k, c, weight, bias, K: tl.constexpr, C: tl.con
 
 @triton.jit
 def _composed(classifier, k, c, weight, bias, units, K: tl.constexpr, C: tl.constexpr, IN: tl.constexpr):
-    """The part of the channels c in the rows of b, (classes, units), and in their biases, (classes,)."""
+    """The part of the channels c in the rows of b, (classes, units), and in their biases, (classes,).
+
+    The biases are multiplied before lanes add them up: fused with the first addition, a lane's own product would not be
+    rounded and its neighbour's would, and copies of the sum in two warps would differ in the last place.
+    """
     inside = (c < C)[:, None] & (units < IN)[None, :]
     rows = tl.load(weight + (C + c)[:, None] * IN + units[None, :], mask=inside, other=0.0).to(tl.float32)
     inside = (k < K)[:, None] & (c < C)[None, :]
     w = tl.load(classifier + k[:, None] * C + c[None, :], mask=inside, other=0.0).to(tl.float32)
-    shift = tl.sum(w * tl.load(bias + C + c, mask=c < C, other=0.0).to(tl.float32)[None, :], 1)
+    b = tl.load(bias + C + c, mask=c < C, other=0.0).to(tl.float32)
+    shift = tl.sum(fenced(w * b[None, :]), 1)
     return tl.dot(w, rows, input_precision="ieee"), shift
 
 

@@ -73,7 +73,15 @@ def fenced_product(a, b, accumulator, PRECISION: tl.constexpr):
     instruction.
     """
     z = product(a, b, accumulator, PRECISION)
-    if PRECISION == "ieee" and not INTERPRETED:
+    if PRECISION == "ieee":
+        z = fenced(z)
+    return z
+
+
+@triton.jit
+def fenced(z):
+    """z (float32) behind a move that LLVM leaves alone, so that what made it is not fused with what is made of it."""
+    if not INTERPRETED:
         z = tl.inline_asm_elementwise("mov.b32 $0, $1;", "=r,r", [z], dtype=tl.float32, is_pure=True, pack=1)
     return z
 

@@ -10,9 +10,6 @@ ARCHITECTURES = (75, 80, 90, 120)
 TOLERATED = (
     # Threads that hold copies of an element all load it and one stores the sum: what a copy loads too late is dropped.
     ("calibrator_backward", "reads what another warp or block wrote, no barrier between", " of rows"),
-    # Copies of a sum differ in the last place where the first step of the butterfly is fused with the product: lanes of
-    # one warp store them to one place, and whichever wins is within rounding.
-    ("apply_forward", "two lanes of one store disagree", "in shared memory"),
 )
 
 

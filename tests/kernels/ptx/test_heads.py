@@ -35,3 +35,9 @@ def test_wide_hidden_layers_are_faithful(variant):
 @pytest.mark.parametrize(("architecture", "variant"), [(80, "nerdm"), (75, "nerdc")], indirect=["architecture"])
 def test_several_classes_and_a_bias_are_faithful(variant):
     assert_faithful(Case(variant=variant, channels=32, classes=14, hidden=(16,), spatial=(3, 16), bias=True))
+
+
+@pytest.mark.parametrize("architecture", [80], indirect=True)
+def test_copies_of_a_sum_in_two_warps_have_the_same_bits():
+    """Else which of them wins is a matter of time: the bias of five classes was added up once fused, once not."""
+    assert_faithful(Case(variant="nerdm", batch=1, channels=9, classes=5, hidden=(8,), spatial=(1, 1)), 0)
