@@ -1,8 +1,9 @@
 """Several processes that train as one: which is the first, and what the others do when one of them fails."""
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytorch_lightning as pl
+from torch import distributed
 
 from nerd_fast.segmentation.base.errors import UsageError
 
@@ -34,6 +35,8 @@ def none_alone(trainer: pl.Trainer):
         return strategy.reduce_boolean_decision(failure is None, all=True)
 
     all_ready = launcher.launch(exchange, trainer=trainer)  # Lightning starts processes once; fit finds them there
+    if not all_ready:
+        _leave()
     if failure:
         raise failure
     if not all_ready:
@@ -49,7 +52,19 @@ def peers_may_end(trainer: pl.Trainer):
         yield
     except RuntimeError as error:
         if trainer.world_size > 1 and any(word in f"{type(error).__name__}: {error}" for word in LOST):
+            _leave()
             raise UsageError(
                 "another process of this run has ended; its last message says why. Go on with --resume"
             ) from error
         raise
+
+
+def _leave():
+    """Leave the group of processes, whose threads gloo would else find at the interpreter's end with their peers gone.
+
+    It aborts the process then, on a busy machine, and the exit code of what had failed is lost. NCCL's group is left to
+    the interpreter: to leave it may mean to wait for a peer.
+    """
+    if distributed.is_initialized() and distributed.get_backend() == "gloo":
+        with suppress(RuntimeError):
+            distributed.destroy_process_group()
