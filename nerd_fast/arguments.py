@@ -3,7 +3,7 @@
 Every message names the argument, what came and what was expected.
 """
 
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor
 from nerd_fast.backends.calibrator import ACTIVATIONS
 from nerd_fast.backends.selection import NAMES
 from nerd_fast.distances import FLOATING
-from nerd_fast.integers import at_least_one, whole_number
+from nerd_fast.integers import at_least_one, in_order, whole_number
 
 Activation = Literal["relu", "leaky_relu", "silu", "tanh"]
 Backend = Literal["auto", "torch", "triton", "reference"]
@@ -41,11 +41,11 @@ def hidden_widths(hidden_channels: Iterable[int]) -> tuple[int, ...]:
     for one below 1.
     """
     expected = "hidden_channels: expected one width of at least 1 per hidden layer, such as (32, 32)"
-    unordered = isinstance(hidden_channels, (str, bytes, Set, Mapping))
-    if unordered or not isinstance(hidden_channels, Iterable) or getattr(hidden_channels, "ndim", 1) == 0:
+    try:
+        widths = in_order(hidden_channels)
+    except TypeError:
         example = f"; for one hidden layer, ({hidden_channels},)" if hasattr(hidden_channels, "__index__") else ""
-        raise TypeError(f"{expected}, got {hidden_channels!r}{example}")
-    widths = tuple(hidden_channels)
+        raise TypeError(f"{expected}, got {hidden_channels!r}{example}") from None
     if not widths:
         raise ValueError(f"{expected}, got {hidden_channels!r}")
     return tuple(at_least_one(f"hidden_channels[{layer}]", width) for layer, width in enumerate(widths))
@@ -106,6 +106,11 @@ def check_are_tensors(**tensors: Any) -> None:
                     raise TypeError(f"{name}[{layer}]: expected a tensor, got {type(tensor).__name__}")
         elif not (isinstance(value, torch.Tensor) or (value is None and name in ("bias", "beta"))):
             raise TypeError(f"{name}: expected a tensor, got {type(value).__name__}")
+
+
+def outputs_of(weights: Sequence[Tensor]) -> int:
+    """How many outputs the last of a calibrator's weights (out, in) has, 0 where there is none or it has no rows."""
+    return weights[-1].shape[0] if len(weights) and weights[-1].dim() else 0
 
 
 def check_calibrator(

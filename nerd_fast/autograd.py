@@ -63,7 +63,7 @@ class NeRDNormFunction(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor | None) -> tuple[Tensor | None, ...]:
-        wants = [ctx.needs_input_grad[0], *ctx.needs_input_grad[1 + _OPTIONS :]]
+        wants = (ctx.needs_input_grad[0], *ctx.needs_input_grad[1 + _OPTIONS :])
         if grad is None:
             return (None,) * (len(wants) + _OPTIONS)
         x, *calibrator = ctx.saved_tensors
@@ -86,7 +86,7 @@ class PositionMapFunction(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor | None) -> tuple[Tensor | None, ...]:
         if grad is None:
             return None, None, None, None
-        wants = list(ctx.needs_input_grad[:3])
+        wants = ctx.needs_input_grad[:3]
         return *_spread(ops.run(ops.map_backward, grad, *ctx.saved_tensors, ctx.backend, wants), wants), None
 
 
@@ -112,7 +112,7 @@ def _head_gradients(
     ctx: Any, grad: Tensor | None, saved: Sequence[Any], needs: Sequence[bool], needs_calibrator: Sequence[bool]
 ) -> tuple[Tensor | None, ...]:
     """One gradient or None per argument of `apply`."""
-    wants = [*needs, *needs_calibrator]
+    wants = (*needs, *needs_calibrator)
     if grad is None:
         return (None,) * (len(wants) + _OPTIONS)
     gradients = ops.run(ops.head_backward, grad, *_operands(ctx.options, *saved), wants)

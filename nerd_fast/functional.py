@@ -111,7 +111,7 @@ def nerdc(
     """
     out_channels = integers.at_least_one("out_channels", out_channels)
     arguments.check_are_tensors(weights=weights, biases=biases, bias=bias)
-    outputs = weights[-1].shape[0] if len(weights) and weights[-1].dim() else 0
+    outputs = arguments.outputs_of(weights)
     if outputs < out_channels or outputs % out_channels:
         raise ValueError(f"weights: expected {out_channels} C outputs of the last layer, got {outputs}")
     arguments.check_features(x, outputs // out_channels, weights)
@@ -158,7 +158,7 @@ def nerdnorm(
     Returns y (B, C, *spatial) in x's dtype and memory format. Everything else is as for `nerdm`.
     """
     arguments.check_are_tensors(weights=weights, biases=biases)
-    outputs = weights[-1].shape[0] if len(weights) and weights[-1].dim() else 0
+    outputs = arguments.outputs_of(weights)
     if outputs % 2 or not outputs:
         raise ValueError(f"weights: expected 2 C outputs of the last layer, got {outputs}")
     channels = outputs // 2

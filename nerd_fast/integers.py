@@ -1,6 +1,7 @@
 """Whole numbers as users hand them in: Python's, NumPy's, tensors of one, and the sizes that PyTorch traces."""
 
 import operator
+from collections.abc import Mapping, Set
 from typing import Any
 
 import torch
@@ -20,6 +21,13 @@ def whole_number(value: Any) -> Any:
     if isinstance(value, torch.Tensor) and torch.jit.is_tracing():  # type: ignore[attr-defined]
         return value
     return operator.index(value)
+
+
+def in_order(value: Any) -> tuple[Any, ...]:
+    """The entries of a sequence. Raises TypeError for what has no entries, or none in an order that means anything."""
+    if isinstance(value, (str, bytes, Set, Mapping)):
+        raise TypeError(f"expected a sequence, got {value!r}")
+    return tuple(value)
 
 
 def at_least_one(name: str, value: Any) -> int:
@@ -46,10 +54,7 @@ def pixels(name: str, value: Any, dims: int | None = None) -> tuple[int, ...]:
     axes = f"{dims} whole numbers" if dims else "2 or 3 whole numbers, (H, W) or (D, H, W)"
     expected = f"{name}: expected {axes}, one per spatial axis"
     try:
-        if isinstance(value, (str, bytes, set, frozenset, dict)):
-            raise TypeError
-        entries = tuple(value)
-        numbers = tuple(whole_number(entry) for entry in entries)
+        numbers = tuple(whole_number(entry) for entry in in_order(value))
     except TypeError:
         raise TypeError(f"{expected}, got {value!r}") from None
     if len(numbers) not in ((dims,) if dims else (2, 3)):

@@ -82,18 +82,15 @@ def _are_ordinary(arguments):
             tensors += argument
         elif kind not in _VALUES:
             tensors.append(argument)
-    kinds = set(map(type, tensors))
-    if bool in kinds:  # which gradients are wanted
-        tensors = [tensor for tensor in tensors if type(tensor) is not bool]
     return (
-        _ORDINARY.issuperset(kinds)
+        _ORDINARY.issuperset(map(type, tensors))
         and not any(map(torch.Tensor.is_neg, tensors))
         and not any(tensor.is_meta for tensor in tensors[:2])  # x is one of them, and all lie on x's device
     )
 
 
 _VALUES = {type(None), str, int, float, tuple}
-_ORDINARY = {torch.Tensor, torch.nn.Parameter, bool}
+_ORDINARY = {torch.Tensor, torch.nn.Parameter}
 
 
 def _head_forward(x, classifier, weights, biases, bias, *options):

@@ -91,7 +91,7 @@ class DataOptions(Options):
         if self.channels is not None:
             found = ", ".join(self.channels) or "none"
             twice = [name for name in dict.fromkeys(self.channels) if self.channels.count(name) > 1]
-            check(self.channels and not twice, "channels", f"{found}", "one or more names, each of them once")
+            check(self.channels and not twice, "channels", found, "one or more names, each of them once")
             check(self.label not in self.channels, "label", self.label, f"another image than the channels, {found}")
         if self.size is not None:
             check(min(self.size) >= 16, "size", self.size, "two numbers from 16 on")

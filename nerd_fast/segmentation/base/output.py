@@ -36,10 +36,8 @@ class PatientOutput:
 
     def finish(self) -> None:
         """Hand on what is buffered, or drop it: what went wrong with it has been said."""
-        try:
-            self.stream.flush()
-        except OSError:
-            self._drop()
+        self.gone = OSError
+        self.flush()
 
     def _drop(self) -> None:
         # The stream keeps what it could not write, and the interpreter flushes it at its end.
