@@ -2,25 +2,7 @@
 and of which axis of the features is contiguous.
 """
 
-from dataclasses import dataclass
-
-from nerd_fast.kernels.tiling import POSITIONS, UNITS_FIRST_INNER, WIDE
-
-
-@dataclass(frozen=True)
-class NormTile:
-    """What a program of `norm_forward` and `norm_backward` holds: see their constexprs.
-
-    `registers` is the most that a thread may take, with which it spills nothing: left to itself ptxas takes up to twice
-    as many, and half as many programs fit on a multiprocessor.
-    """
-
-    positions: int
-    channels: int
-    samples: int
-    inner: int
-    num_warps: int
-    registers: int
+from nerd_fast.kernels.tiling import POSITIONS, UNITS_FIRST_INNER, WIDE, Tile
 
 
 def forward(head, channels_adjacent):
@@ -29,9 +11,9 @@ def forward(head, channels_adjacent):
     Of features in channels_last 4 samples at once take 92 registers.
     """
     registers = 72 if head.widest <= 32 else 80
-    if head.widest > 32 and (_since(head, 12) or (channels_adjacent and _since(head, 9))):
+    if head.widest > 32 and (head.since(12) or (channels_adjacent and head.since(9))):
         registers = 168  # their ptxas holds more of a product: 232 to 288 bytes spill at 80
-    elif head.widest > 32 and _since(head, 10):
+    elif head.widest > 32 and head.since(10):
         registers = 96  # at 80 8 bytes spill
     return _tile(head, 2 if channels_adjacent else 4, registers)
 
@@ -39,15 +21,12 @@ def forward(head, channels_adjacent):
 def backward(head, channels_adjacent):
     """As the forward, with 2 samples of each of two tensors: 4 take 96 registers, in channels_last 128."""
     newest = 104 if head.widest > 32 else 96  # at 96 8 bytes spill in channels_last
-    return _tile(head, 2, newest if _since(head, 10) else 80 if channels_adjacent else 64)
+    return _tile(head, 2, newest if head.since(10) else 80 if channels_adjacent else 64)
 
 
 def _tile(head, samples, registers):
+    """Left to itself ptxas takes up to twice the registers, and half as many programs fit on a multiprocessor."""
     warps = 4 if head.widest <= WIDE else 8
     plain = head.layers <= 2 and head.widest <= WIDE and head.products == "ieee"
     inner = UNITS_FIRST_INNER if plain else 32  # 64 deep, products of four layers of 128 spill 304 bytes, 16 deep 496
-    return NormTile(POSITIONS, 32 * warps * 4 // POSITIONS, samples, inner, warps, registers if plain else 255)
-
-
-def _since(head, major):
-    return head.capability is not None and head.capability >= (major, 0)
+    return Tile(POSITIONS, samples, 32 * warps * 4 // POSITIONS, inner, warps, registers if plain else 255)

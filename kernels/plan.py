@@ -192,7 +192,7 @@ def calibrator_step(head, x, grad_f, apply_rows, wants):
     }
     compiled_with = options(tile.num_warps, tile.registers)
     if not head.narrow:
-        constants["INNER"] = tile.inner
+        constants["INNER"] = tiling.POSITION_FIRST_INNER
         return Step(calibrator_backward, programs, integers, constants, compiled_with), rows
     if grad_f[2] == tiles * tile.positions:
         rows = Rows.within(programs, width, grad_f[1], tile.positions, tiles) or rows

@@ -7,8 +7,13 @@ import triton.language as tl
 @triton.jit
 def share_of_batch(share, shares, batch):
     """The samples [first, last) of a share of the batch, a whole number of fours but at the end."""
-    samples = 4 * tl.cdiv(tl.cdiv(batch, 4), shares)
+    samples = _samples_of_a_share(batch, shares)
     return share * samples, tl.minimum((share + 1) * samples, batch)
+
+
+@triton.jit
+def _samples_of_a_share(batch, shares):
+    return 4 * tl.cdiv(tl.cdiv(batch, 4), shares)
 
 
 @triton.jit
@@ -33,7 +38,7 @@ def own_share(batch, shares):
     if shares == 1:  # noqa: SIM108
         samples = batch
     else:
-        samples = 4 * tl.cdiv(tl.cdiv(batch, 4), shares)
+        samples = _samples_of_a_share(batch, shares)
     return share, share * samples, tl.minimum((share + 1) * samples, batch)
 
 

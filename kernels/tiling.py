@@ -23,6 +23,10 @@ class Head:
     def turing(self):
         return self.capability is not None and self.capability < (8, 0)
 
+    def since(self, major):
+        """Whether it runs on a GPU of this generation or a later one."""
+        return self.capability is not None and self.capability >= (major, 0)
+
     @property
     def products(self):
         """The precision of products. Turing has no tf32: rounded or in threes they would be FMAs all the same."""
@@ -75,7 +79,16 @@ class Tile:
     channels: int
     inner: int
     num_warps: int
-    registers: int = 255
+    registers: int
+
+
+@dataclass(frozen=True)
+class CalibratorTile:
+    """What one program of the calibrator's backward holds at a time, and the most registers that a thread may take."""
+
+    positions: int
+    num_warps: int
+    registers: int
 
 
 @dataclass(frozen=True)
@@ -206,8 +219,7 @@ def _backward_registers(head, warps):
     if head.out_channels > 1 or warps == 8 or head.layers > 2:
         return 255
     if head.in_channels > 16 or head.widest > 32:
-        newest = head.capability is not None and head.capability >= (10, 0)  # 182: at 168 24 bytes spill
-        if head.widest > 32 and (head.in_channels > 16 or newest):
+        if head.widest > 32 and (head.in_channels > 16 or head.since(10)):  # 182: at 168 24 bytes spill
             return 255
         return 160 if head.capability in ((8, 6), (8, 9)) else 168  # 8 bytes spill with the other's number
     return 128 if head.modulates and not head.folded else 80
@@ -221,10 +233,10 @@ def calibrator_backward(head):
     100 spill 128 bytes there, and the three products of tf32x3 64 to 640 wherever they run on tensor cores.
     """
     deep = sum(head.padded) > 256 or (head.widest > WIDE and head.layers > 2)
-    spills = head.widest > 32 and head.outputs <= 16 and head.capability is not None and head.capability >= (10, 0)
+    spills = head.widest > 32 and head.outputs <= 16 and head.since(10)
     if head.layers <= 2 and head.widest <= WIDE and head.products == "ieee" and not spills:
-        return Tile(16 if head.widest > 32 else POSITIONS, 1, 1, POSITION_FIRST_INNER, 8, 128)
-    return Tile(16 if deep or head.products == "tf32x3" else POSITIONS, 1, 1, POSITION_FIRST_INNER, 8)
+        return CalibratorTile(16 if head.widest > 32 else POSITIONS, 8, 128)
+    return CalibratorTile(16 if deep or head.products == "tf32x3" else POSITIONS, 8, 255)
 
 
 def calibrator_backward_narrow(head):
@@ -234,7 +246,7 @@ def calibrator_backward_narrow(head):
     8 on sm_86 and sm_89, 352 on sm_100 and 424 on sm_120.
     """
     spills = head.products == "tf32x3" or head.capability not in (None, (7, 5), (8, 0), (9, 0))
-    return Tile(16, 1, 1, POSITION_FIRST_INNER, 8, 255 if head.planes > 32 and spills else 128)
+    return CalibratorTile(16, 8, 255 if head.planes > 32 and spills else 128)
 
 
 def power_of_two(size):
