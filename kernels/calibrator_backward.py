@@ -36,7 +36,6 @@ from nerd_fast.kernels.calibrator import activate, activation_backward, boundary
 from nerd_fast.kernels.position_first import columns, hidden_layers
 
 INTEGERS = (
-    "tiles",
     "apply_programs",
     "first_apply_column",
     "last_apply_column",
@@ -52,7 +51,7 @@ INTEGERS = (
 )
 
 
-@triton.jit(do_not_specialize=INTEGERS)
+@triton.jit(do_not_specialize=(*INTEGERS, "tiles"))
 def calibrator_backward(
     rows,
     grad_f,

@@ -19,6 +19,7 @@ Pointers
     grad_f      (shares, OUTPUTS, grad_f_width) float32, with FOLDED (shares, OUTPUTS + 1, grad_f_width)
     classifier  (C,) with FOLDED, else None
 Integers
+    tiles_each, longer_programs   how many tiles a program walks, and how many of the first programs walk one more
     row_stride, longer_rows, longer_by, row_span, row_plane   where a row and its columns lie: the fields of `Rows`
     the others as in `calibrator_backward`
 Constexprs
@@ -34,14 +35,16 @@ import triton.language as tl
 
 from nerd_fast.kernels.calibrator import activate, activation_backward, product
 from nerd_fast.kernels.calibrator_backward import INTEGERS
-from nerd_fast.kernels.reduction import row_offsets
+from nerd_fast.kernels.reduction import LAYOUT, row_offsets
+
+TILES = ("tiles_each", "longer_programs")
 
 # Columns of the first layer's weight: top, right, bottom, left, front, back. By axis: height, width, depth.
 LOW = tl.constexpr((0, 3, 4))
 HIGH = tl.constexpr((2, 1, 5))
 
 
-@triton.jit(do_not_specialize=(*INTEGERS, "row_stride", "longer_rows", "longer_by", "row_span", "row_plane"))
+@triton.jit(do_not_specialize=(*INTEGERS, *TILES, *LAYOUT))
 def calibrator_backward_narrow(
     rows,
     grad_f,
@@ -51,7 +54,8 @@ def calibrator_backward_narrow(
     biases,
     positions,
     grad_f_width,
-    tiles,
+    tiles_each,
+    longer_programs,
     apply_programs,
     first_apply_column,
     last_apply_column,
@@ -84,8 +88,8 @@ def calibrator_backward_narrow(
 ):
     LAST: tl.constexpr = len(HIDDEN) - 1
     program, programs = tl.program_id(0), tl.num_programs(0)
-    first = program * (tiles // programs) + tl.minimum(program, tiles % programs)
-    count = tiles // programs + (program < tiles % programs).to(tl.int32)
+    first = program * tiles_each + tl.minimum(program, longer_programs)
+    count = tiles_each + (program < longer_programs).to(tl.int32)
 
     outputs = tl.arange(0, PADDED_OUTPUTS)
     units = tl.arange(0, PADDED[LAST])
@@ -110,14 +114,17 @@ def calibrator_backward_narrow(
         first_layer += (_zeros(POSITIONS, PADDED[0]),)
     extents = (extent_h, extent_w, extent_d)
     slopes, constant = _in_low_distances(weights[0], biases[0], extents, HIDDEN[0], PADDED[0], SPATIAL_DIMS, SCALE)
-    row = (first * POSITIONS + tl.arange(0, POSITIONS)) // width
-    column = first * POSITIONS + tl.arange(0, POSITIONS) - row * width + origin_w
+    p = first * POSITIONS + tl.arange(0, POSITIONS)
+    row = p // width
+    column = p - row * width + origin_w
+    d_at = grad_f + outputs.to(tl.int64)[None, :] * grad_f_width + p[:, None]
+    beta_at = grad_f + grad_f_width.to(tl.int64) * OUTPUTS + p
 
-    for tile in range(first, first + count):
-        p = tile * POSITIONS + tl.arange(0, POSITIONS)
+    for _ in range(count):
         depth = row // height if SPATIAL_DIMS == 3 else 0
         low = (row - depth * height + origin_h, column, depth + origin_d)
-        d = _planes(grad_f, p, positions, outputs, outputs < OUTPUTS, OUTPUTS + FOLDED, grad_f_width, shares)
+        inside = (outputs < OUTPUTS)[None, :] & (p < positions)[:, None]
+        d = _sum_over_shares(d_at, inside, OUTPUTS + FOLDED, grad_f_width, shares)
         z = tl.broadcast_to(constant[None, :], [POSITIONS, PADDED[0]])
         for axis in tl.static_range(SPATIAL_DIMS):
             z = tl.fma(low[axis].to(tl.float32)[:, None], slopes[axis][None, :], z)
@@ -130,7 +137,7 @@ def calibrator_backward_narrow(
         last_bias += d
         d_h = product(d, w, None, PRECISION)
         if FOLDED:
-            d_beta = _last_plane(grad_f, p, positions, OUTPUTS, grad_f_width, shares)
+            d_beta = _sum_over_shares(beta_at, p < positions, OUTPUTS + 1, grad_f_width, shares)
             beta_by_h += d_beta[:, None] * h
             beta_sum += d_beta
             d_h += d_beta[:, None] * w_beta[None, :]
@@ -153,6 +160,7 @@ def calibrator_backward_narrow(
         first_layer += (before[SPATIAL_DIMS] + d_z,)
         passed = _rows_passed(column + POSITIONS, origin_w, width, POSITIONS)
         row, column = row + passed, column + POSITIONS - passed * width
+        p, d_at, beta_at = p + POSITIONS, d_at + POSITIONS, beta_at + POSITIONS
 
     tl.debug_barrier()  # a row may lie where other threads of this program have read grad_f
     row = rows + row_offsets(program, row_stride, longer_rows, longer_by)
@@ -263,25 +271,12 @@ def _zeros(ROWS: tl.constexpr, WIDTH: tl.constexpr):
 
 
 @triton.jit
-def _planes(grad_f, p, positions, planes, inside, PLANES: tl.constexpr, width, shares):
-    """Planes of grad_f at the positions p, summed over the shares of the batch: (positions, planes)."""
-    pointers = grad_f + planes.to(tl.int64)[None, :] * width + p[:, None]
-    mask = inside[None, :] & (p < positions)[:, None]
+def _sum_over_shares(pointers, mask, PLANES: tl.constexpr, width, shares):
+    """What lies at these pointers into the first share of grad_f, summed over the shares of the batch."""
     d = tl.load(pointers, mask=mask, other=0.0)
     for _ in range(1, shares):
         pointers += width.to(tl.int64) * PLANES
         d += tl.load(pointers, mask=mask, other=0.0)
-    return d
-
-
-@triton.jit
-def _last_plane(grad_f, p, positions, LAST: tl.constexpr, width, shares):
-    """Plane LAST of grad_f, the last one, at the positions p, summed over the shares of the batch."""
-    pointers = grad_f + width.to(tl.int64) * LAST + p
-    d = tl.load(pointers, mask=p < positions, other=0.0)
-    for _ in range(1, shares):
-        pointers += width.to(tl.int64) * (LAST + 1)
-        d += tl.load(pointers, mask=p < positions, other=0.0)
     return d
 
 

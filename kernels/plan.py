@@ -176,7 +176,6 @@ def calibrator_step(head, x, grad_f, apply_rows, wants):
     integers = {
         "positions": x.positions,
         "grad_f_width": grad_f[2],
-        "tiles": tiles,
         "shares": grad_f[0],
         "apply_programs": apply_programs,
         # the apply pass has written the columns of the classifier, then of the bias, where they are wanted
@@ -193,11 +192,12 @@ def calibrator_step(head, x, grad_f, apply_rows, wants):
     compiled_with = options(tile.num_warps, tile.registers)
     if not head.narrow:
         constants["INNER"] = tiling.POSITION_FIRST_INNER
+        integers["tiles"] = tiles
         return Step(calibrator_backward, programs, integers, constants, compiled_with), rows
     if grad_f[2] == tiles * tile.positions:
         rows = Rows.within(programs, width, grad_f[1], tile.positions, tiles) or rows
     constants |= {"PADDED_OUTPUTS": tiling.padded(head.planes), "FOLDED": head.folded}
-    integers |= rows.integers()
+    integers |= {"tiles_each": tiles // programs, "longer_programs": tiles % programs, **rows.integers()}
     return Step(calibrator_backward_narrow, programs, integers, constants, compiled_with), rows
 
 
