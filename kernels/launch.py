@@ -16,17 +16,21 @@ from nerd_fast.kernels.layout import destination
 class Launch:
     """One kernel launch: `kernel[(programs,)](**arguments, **constants, **options)`.
 
-    `arguments` are tensors and integers, `constants` the kernel's constexprs, both by name. `step` is the Step that it
-    repeats, if any, and `own` those of the arguments that this step does not hold.
+    `constants` are the kernel's constexprs, by name; `step` is the Step that it repeats, if any, which holds integers
+    beside those that are `given`.
     """
 
     kernel: object
     programs: int
-    arguments: dict
+    given: dict
     constants: dict
     options: dict = field(default_factory=dict)
     step: "Step | None" = None
-    own: dict | None = None
+
+    @property
+    def arguments(self):
+        """Tensors and integers, by name."""
+        return self.given if self.step is None else {**self.step.integers, **self.given}
 
     def run(self):
         """Launches on the current device; the compiled kernel, None in the interpreter."""
@@ -45,33 +49,36 @@ class Step:
     Triton binds, types and looks up some forty arguments at every launch, which takes longer than the launch itself.
     What it compiled for one launch serves every other that has the same constants and specialised integers, which a
     Step holds, and tensors of the same types whose memory starts at 16 bytes; those go to the compiled kernel directly.
-    No tensor and no value of one is kept. Arguments that differ from launch to launch must be integers that the kernel
-    does not specialise on.
+    No tensor and no value of one is kept. Arguments that differ from launch to launch have the same names in all, and
+    are tensors or integers that the kernel does not specialise on.
     """
 
     def __init__(self, kernel, programs, integers, constants, options):
         self.kernel, self.programs = kernel, programs
         self.integers, self.constants, self.options = integers, constants, options
-        self.fixed = {**integers, **constants}
         self.compiled = {}  # by the types of the tensors
 
-    def on(self, arguments):
+    def on(self, given):
         """The launch with these tensors and integers."""
-        together = {**self.integers, **arguments}
-        return Launch(self.kernel, self.programs, together, self.constants, self.options, self, arguments)
+        return Launch(self.kernel, self.programs, given, self.constants, self.options, self)
 
     def run(self, launch):
-        types = _types_if_aligned(launch.own.values())
+        given = launch.given
+        types = _types_if_aligned(given.values())
         found = self.compiled.get(types)
         if found is not None:
-            compiled, call, names = found
-            known = launch.arguments
-            call(*[known[name] if name in known else self.constants[name] for name in names])
+            compiled, call, fixed, places = found
+            values = fixed.copy()
+            for place, name in places:
+                values[place] = given[name]
+            call(*values)
             return compiled
         compiled = launch.compile_and_launch()
         if types is not None and compiled is not None:
-            grid = (self.programs, 1, 1)
-            self.compiled[types] = (compiled, compiled[grid], self.kernel.arg_names)
+            names, held = self.kernel.arg_names, {**self.integers, **self.constants}
+            fixed = [held.get(name) for name in names]
+            places = [(place, name) for place, name in enumerate(names) if name in given]
+            self.compiled[types] = compiled, compiled[(self.programs, 1, 1)], fixed, places
         return compiled
 
 
@@ -83,12 +90,14 @@ def _types_if_aligned(values):
             tensors += value
         elif type(value) is not int:
             tensors.append(value)
-    types = []
+    types, addresses = [], 0
     for tensor in tensors:
-        if tensor is not None and tensor.data_ptr() % 16:
-            return None
-        types.append(None if tensor is None else tensor.dtype)
-    return tuple(types)
+        if tensor is None:
+            types.append(None)
+        else:
+            types.append(tensor.dtype)
+            addresses |= tensor.data_ptr()
+    return None if addresses % 16 else tuple(types)
 
 
 def on_device_of(x):

@@ -20,6 +20,7 @@ MapBackend = Literal["auto", "torch", "triton"]
 Precision = Literal["ieee", "tf32x3", "tf32"]
 BACKENDS = (*NAMES, "reference")
 PRECISIONS = ("ieee", "tf32x3", "tf32")
+_CHOICES = {"activation": tuple(ACTIVATIONS), "backend": BACKENDS, "precision": (None, *PRECISIONS)}
 
 
 def number_of_axes(spatial_dims: int) -> int:
@@ -53,13 +54,9 @@ def hidden_widths(hidden_channels: Iterable[int]) -> tuple[int, ...]:
 
 def check_choices(activation: str, backend: str, precision: str | None) -> None:
     """Raises ValueError for an unknown activation, backend or precision."""
-    for name, value, known in (
-        ("activation", activation, tuple(ACTIVATIONS)),
-        ("backend", backend, BACKENDS),
-        ("precision", precision, (None, *PRECISIONS)),
-    ):
-        if value not in known:
-            raise ValueError(f"{name}: expected one of {known}, got {value!r}")
+    for name, value in (("activation", activation), ("backend", backend), ("precision", precision)):
+        if value not in _CHOICES[name]:
+            raise ValueError(f"{name}: expected one of {_CHOICES[name]}, got {value!r}")
 
 
 def check_map_backend(backend: str) -> None:

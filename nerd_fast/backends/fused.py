@@ -59,9 +59,8 @@ def _obstacle(device, dtype, spatial_dims, in_channels, variant, out_channels, h
 
 
 def call(operation, *arguments, **options):
-    """Runs an operation of `nerd_fast.kernels`; arguments as in the torch backend's function of that operation."""
-    if "precision" in options:
-        options["precision"] = resolve_precision(options["precision"])
+    """Runs an operation of `nerd_fast.kernels`; arguments as in the torch backend's function of that operation, but
+    that a precision is one of the kernels', as `resolve_precision` gives it."""
     try:
         return getattr(_kernels(), operation)(*arguments, **options)
     except Exception as error:

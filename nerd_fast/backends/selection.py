@@ -23,8 +23,8 @@ IN_TORCH = {
 def choose(name, x, *, variant, out_channels, hidden_channels=None, activation=None, precision=None):
     """The module that runs this call, `folded` for PyTorch or `fused`.
 
-    hidden_channels, activation and precision are those of the calibrator, None without one. Raises ValueError when
-    `"triton"` was asked for and cannot.
+    hidden_channels, activation and precision are those of the calibrator, None without one, the precision as
+    `fused.resolve_precision` gives it. Raises ValueError when `"triton"` was asked for and cannot.
 
     `"auto"` takes the Triton kernels for CUDA tensors where they can run the configuration, otherwise `"torch"`,
     and logs the reason once at INFO.
@@ -37,7 +37,7 @@ def choose(name, x, *, variant, out_channels, hidden_channels=None, activation=N
         out_channels=out_channels,
         hidden_channels=hidden_channels,
         activation=activation,
-        precision=fused.resolve_precision(precision),
+        precision=precision,
     )
     if reason is None:
         return fused
@@ -53,11 +53,13 @@ def run(operation, name, x, arguments, options, **configuration):
 
     A Triton that cannot build or cache what it launches is a reason for `"auto"` to take torch; `"triton"` raises it.
     """
-    calibrator = {option: options[option] for option in ("activation", "precision") if option in options}
-    backend = choose(name, x, **calibrator, **configuration)
-    if backend is fused:
+    of_kernels = options
+    if "precision" in options:
+        of_kernels = {**options, "precision": fused.resolve_precision(options["precision"])}
+        configuration |= {option: of_kernels[option] for option in ("activation", "precision")}
+    if choose(name, x, **configuration) is fused:
         try:
-            return fused.call(operation, *arguments, **options)
+            return fused.call(operation, *arguments, **of_kernels)
         except fused.TritonFault as error:
             if name == "triton":
                 raise

@@ -11,7 +11,7 @@ import torch
 import nerd_fast
 from nerd_fast.backends import folded, fused, selection
 
-HEAD = {"variant": "nerdm", "out_channels": 1, "hidden_channels": (32, 32), "activation": "relu", "precision": None}
+HEAD = {"variant": "nerdm", "out_channels": 1, "hidden_channels": (32, 32), "activation": "relu", "precision": "ieee"}
 
 
 def cuda_features(dtype=torch.float32, spatial=(32, 32)):

@@ -139,7 +139,7 @@ def test_an_argument_in_the_place_of_another_is_noticed(checked, monkeypatch):
     def swapped(self, launched):
         there = launched.arguments
         swapped = {**there, "x_stride_batch": there["x_stride_channel"], "x_stride_channel": there["x_stride_batch"]}
-        return dataclasses.replace(launched, arguments=swapped).compile_and_launch()
+        return dataclasses.replace(launched, given=swapped).compile_and_launch()
 
     monkeypatch.setattr(launch.Step, "run", swapped)
     with pytest.raises(AssertionError, match="apply_forward"):
@@ -149,7 +149,7 @@ def test_an_argument_in_the_place_of_another_is_noticed(checked, monkeypatch):
 def test_what_differs_from_launch_to_launch_is_not_compiled_in(checked):
     """A Step repeats the kernel of its first launch: another window must not be of another kernel's."""
     step(nerd_fast.NeRDm(4, hidden_channels=(8,), backend="triton"), torch.empty(2, 4, 5, 6))
-    given = {name for launched, _ in checked for name in launched.arguments.keys() - launched.step.integers.keys()}
+    given = {name for launched, _ in checked for name in launched.given}
     integers = {name for launched, _ in checked for name in given if isinstance(launched.arguments.get(name), int)}
     assert {"height", "origin_h", "extent_w"} <= integers
     for launched, _ in checked:
