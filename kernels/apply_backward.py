@@ -41,7 +41,7 @@ import triton
 import triton.language as tl
 
 from nerd_fast.kernels.apply_forward import INTEGERS
-from nerd_fast.kernels.calibrator import activate, boundary_distances
+from nerd_fast.kernels.calibrator import activate, again, boundary_distances
 from nerd_fast.kernels.calibrator_outputs import hidden_layers, layer
 from nerd_fast.kernels.streaming import own_share, places, tile_of
 
@@ -141,7 +141,9 @@ def apply_backward(
             elif FOLDED and WANTS_X:
                 w += (a * _class(classifier, k, c, C),)
             elif WANTS_X and not MODULATES and k % 2 == 0:
-                w += _two_classes(h, k, start_c, CHANNELS, C, K, weights, biases, HIDDEN[-1], INNER, PRECISION)
+                w += _two_classes(
+                    again(h, K > 2), k, start_c, CHANNELS, C, K, weights, biases, HIDDEN[-1], INNER, PRECISION
+                )
             d_w += (tl.zeros([1, POSITIONS, CHANNELS], tl.float32),)
         d_ab = tl.zeros([1, POSITIONS, CHANNELS, 2], tl.float32)
         d_beta = tl.zeros([1, POSITIONS, 1], tl.float32)

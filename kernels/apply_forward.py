@@ -42,7 +42,7 @@ Constexprs
 import triton
 import triton.language as tl
 
-from nerd_fast.kernels.calibrator import activate, boundary_distances, fenced
+from nerd_fast.kernels.calibrator import activate, again, boundary_distances, fenced
 from nerd_fast.kernels.calibrator_outputs import hidden_layers, layer
 from nerd_fast.kernels.streaming import own_share, tile_of
 
@@ -144,7 +144,7 @@ def apply_forward(
                 w_class = tl.load(classifier + outputs, mask=inside, other=0.0).to(tl.float32)
                 w += (a * as_features(w_class[:, None], READERS, LANES, VECTOR, 1),)
             else:
-                f = layer(h, outputs, inside, weights[-1], biases[-1], HIDDEN[-1], INNER, PRECISION)
+                f = layer(again(h, K > READERS), outputs, inside, weights[-1], biases[-1], HIDDEN[-1], INNER, PRECISION)
                 w += (as_features(f, READERS, LANES, VECTOR, RUN),)
         source = pixels + _samples(first, SAMPLES).to(tl.int64) * x_stride_batch
         for start in range(first, last, SAMPLES):

@@ -87,6 +87,18 @@ def fenced(z):
 
 
 @triton.jit
+def again(h, REPEATED: tl.constexpr):
+    """Units h (U, P), float32, as each of several products is to lay them out anew, where they are REPEATED.
+
+    Else the compiler lays them out once and keeps what a thread reads of them from the first product to the last: more
+    than 32 units of its positions are more than there are registers, up to 3.7 kB of stack with 17 classes of NeRDc.
+    """
+    if REPEATED and h.shape[0] > 32 and not INTERPRETED:
+        h = tl.inline_asm_elementwise("mov.b32 $0, $1;", "=r,r", [h], dtype=tl.float32, is_pure=False, pack=1)
+    return h
+
+
+@triton.jit
 def _rounded_to_tf32(x):
     """x with 10 bits of mantissa, ties away from zero; NaN, whose bits would overflow to zero, as it is."""
     bits = (x.to(tl.int32, bitcast=True) + 0x1000) & -0x2000

@@ -62,6 +62,11 @@ class Head:
         return self.in_channels if self.folded else self.outputs
 
     @property
+    def deep(self):
+        """Whether the last layer, of NeRDc, makes K C outputs of more than 64 units."""
+        return not self.modulates and self.padded[-1] > WIDE
+
+    @property
     def widest(self):
         return max(self.padded)
 
@@ -136,27 +141,43 @@ def forward(head, channels_adjacent, vector):
     channels, classes = padded(head.in_channels), power_of_two(head.out_channels)
     positions = POSITIONS if channels <= 64 else 2048 // channels
     warps = _forward_warps(head, classes)
+    at_once = min(classes, 16 if channels <= 32 else 8)
     if channels_adjacent:
         vector = max(vector, 4)
         lanes = min(128 // positions if classes == 1 else max(2, channels // 16), channels // vector)
         run = min(32 // lanes, positions)
         spare = max(1, warps * run // positions)
-        at_once = min(classes, 16 if channels <= 32 else 8)
     else:
-        held = 64 if classes == 1 or head.modulates else 32
-        lanes = 32 * vector // positions if classes == 1 else max(1, channels * vector // held)
+        lanes = 32 * vector // positions if classes == 1 else max(1, channels * vector // _held(head, vector))
         spare = warps * max(1, 32 * vector // (positions * lanes))
-        run, vector, at_once = positions, 1, min(classes, 16)
-    readers = min(at_once, spare)
+        run, vector = positions, 1
+    readers, samples = min(at_once, spare), 4
+    if head.modulates and classes >= 16:  # a(v) stays beside W(v) from one group of classes to the next
+        samples = 1
     if not head.modulates:  # a product of more than 256 outputs would take the registers that W(v) needs
-        readers = min(readers, max(1, 256 // channels))
-        at_once = min(at_once, (4 if channels_adjacent else 2) * readers)
-    samples = min(4, spare // readers) if classes > 1 else 4 if channels_adjacent else spare
+        readers = min(readers, max(1, (64 if head.deep else 256) // channels))
+        at_once = min(at_once, readers * (4 if channels_adjacent else 2))
+    if head.deep:
+        at_once, samples = min(at_once, readers if channels > 32 else 2 * readers), 2
+    alone = 4 if channels_adjacent else spare
+    samples = alone if classes == 1 else min(samples, spare // readers)
     outputs = channels if head.modulates else channels * readers
-    # 64 deep, 256 rows of weights take 64 KiB of shared memory, and maps of 64 channels spill 120 bytes at width 64.
-    inner = 32 if outputs > 128 or (head.in_channels > 32 and head.widest > 32) else _inner(head)
     registers = _forward_registers(head, warps)
+    inner = _forward_inner(head, outputs)
     return ForwardTile(positions, samples, at_once, readers, channels, lanes, vector, run, inner, warps, registers)
+
+
+def _held(head, vector):
+    """How many channels of one position, times the neighbours of an access, a thread holds of several classes.
+
+    NeRDm's W and a, side by side in more than 16 classes or 32 channels, spill 416 bytes at 64; scalar accesses, which
+    take an address each, 200 at 32.
+    """
+    if not head.modulates:
+        return 32
+    if vector == 1:
+        return 16
+    return 64 if head.out_channels <= 16 and head.in_channels <= 32 else 32
 
 
 def _forward_warps(head, classes):
@@ -168,6 +189,19 @@ def _forward_warps(head, classes):
     if classes > 1 or head.widest > WIDE:
         return 8
     return 4 if head.turing or head.widest > 32 or head.in_channels > 32 or head.layers > 2 else 2
+
+
+def _forward_inner(head, outputs):
+    """How deep products of so many outputs run.
+
+    64 deep, 256 rows of weights take 64 KiB of shared memory, maps of 64 channels spill 120 bytes at width 64, and 128
+    outputs of NeRDc 540. In steps, 64 rows of 128 units spill 640 bytes and more where a product made the units.
+    """
+    if head.deep and outputs <= 64 and head.in_channels <= 32:
+        return head.padded[-1]
+    if outputs > (64 if head.widest > 32 and not head.modulates else 128):
+        return 32
+    return 32 if head.in_channels > 32 and head.widest > 32 else _inner(head)
 
 
 def _forward_registers(head, warps):
@@ -203,6 +237,8 @@ def apply_backward(head, aligned, channels_adjacent):
         samples = min(samples, 2)  # at 4 it spills 8 bytes at 80 registers; but at 2 on sm_100 in channels_last
     warps = 4 if head.widest <= WIDE else 8
     positions = 16 if classes > 16 and warps == 8 else POSITIONS  # at 32, 64 classes spill 56 bytes on sm_75
+    if warps == 8 and classes > 2 and not head.modulates:  # at 32, 14 classes of two layers of 128 spill 928 bytes
+        positions, elements = 16, min(elements, 2)
     if classes > 32 and head.in_channels <= 2 and warps == 4 and not head.modulates:
         positions = 64  # at 32, of which half the channels are none, 72 bytes spill on sm_75
     channels = 32 * warps * elements // positions

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 import torch
 
 from nerd_fast.kernels import heads, layout, map_launch, norm_launch, norm_plan
-from nerd_fast.kernels.audit.configurations import SPATIAL, Budget, features, widest_access
+from nerd_fast.kernels.audit.configurations import SPATIAL, SPILLED, Budget, features, widest_access
 from nerd_fast.kernels.tiling import Head
 
-SPILLED = 128  # bytes of stack that may be left beyond the paper's sizes
 RESIDENT = {"norm_forward": 7, "norm_backward": 5}  # on a multiprocessor, hidden (32, 32)
 
 
