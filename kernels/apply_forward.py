@@ -251,9 +251,11 @@ def class_outputs(k, c, K: tl.constexpr, C: tl.constexpr):
 def composed_shift(h, classifier, k, c, weight, bias, K: tl.constexpr, C: tl.constexpr, IN: tl.constexpr):
     """sum_c w_kc b_c(v) of the classes k of NeRDm, (classes, positions): the rows of b are composed with w first.
 
-    64 channels at a time: all rows of 256 channels and 128 units take 128 KiB of shared memory, twice what Turing has.
+    Up to 64 channels and 16 KiB of rows at a time: all rows of 64 channels and 128 units take 32 KiB of shared memory
+    and with what lies beside them more than Turing has.
     """
-    STEP: tl.constexpr = 64 if c.shape[0] > 64 else c.shape[0]
+    MOST: tl.constexpr = 4096 // h.shape[0] if h.shape[0] > 64 else 64
+    STEP: tl.constexpr = MOST if c.shape[0] > MOST else c.shape[0]
     units = tl.arange(0, h.shape[0])
     rows, shift = _composed(classifier, k, tl.arange(0, STEP), weight, bias, units, K, C, IN)
     for start in range(STEP, c.shape[0], STEP):

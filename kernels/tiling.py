@@ -236,8 +236,8 @@ def apply_backward(head, aligned, channels_adjacent):
     if head.folded and (head.capability, channels_adjacent) in (((10, 0), False), ((12, 0), True)):
         samples = min(samples, 2)  # at 4 it spills 8 bytes at 80 registers; but at 2 on sm_100 in channels_last
     warps = 4 if head.widest <= WIDE else 8
-    positions = 16 if classes > 16 and warps == 8 else POSITIONS  # at 32, 64 classes spill 56 bytes on sm_75
-    if warps == 8 and classes > 2 and not head.modulates:  # at 32, 14 classes of two layers of 128 spill 928 bytes
+    positions = POSITIONS
+    if warps == 8 and classes > 2:  # at 32, two layers of 128 spill 440 bytes with 8 classes, 928 with NeRDc's 14
         positions, elements = 16, min(elements, 2)
     if classes > 32 and head.in_channels <= 2 and warps == 4 and not head.modulates:
         positions = 64  # at 32, of which half the channels are none, 72 bytes spill on sm_75

@@ -142,6 +142,14 @@ def test_the_forward_of_256_channels_can_be_launched_on_turing(hidden):
 
 
 @pytest.mark.slow
+def test_products_of_the_same_units_spill_nothing():
+    """Laid out once for all products of the last layer, the units took 1,328 bytes of stack."""
+    configuration = Configuration(False, 32, 16, (64, 64), layout="channels_last")
+    found = findings.examine_configuration(configuration, 90, which=[0, 1])
+    assert [(finding.kernel, finding.stack) for finding in found] == [("apply_forward", 0), ("apply_backward", 0)]
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("hidden", [(8,), (24, 8, 16), (8, 8, 8, 8)], ids=str)
 def test_a_calibrator_of_any_depth_compiles(hidden):
     found = findings.examine_configuration(Configuration(True, 16, 2, hidden), 90)

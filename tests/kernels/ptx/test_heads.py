@@ -37,6 +37,11 @@ def test_several_classes_and_a_bias_are_faithful(variant):
     assert_faithful(Case(variant=variant, channels=32, classes=14, hidden=(16,), spatial=(3, 16), bias=True))
 
 
+@pytest.mark.parametrize(("architecture", "variant"), [(90, "nerdm"), (80, "nerdc")], indirect=["architecture"])
+def test_classes_in_groups_and_products_of_the_same_units_are_faithful(variant):
+    assert_faithful(Case(variant=variant, channels=16, classes=18, hidden=(40,), spatial=(2, 8)))
+
+
 @pytest.mark.parametrize("architecture", [80], indirect=True)
 def test_copies_of_a_sum_in_two_warps_have_the_same_bits():
     """Else which of them wins is a matter of time: the bias of five classes was added up once fused, once not."""
