@@ -242,7 +242,9 @@ def apply_backward(head, aligned, channels_adjacent):
     if classes > 32 and head.in_channels <= 2 and warps == 4 and not head.modulates:
         positions = 64  # at 32, of which half the channels are none, 72 bytes spill on sm_75
     channels = 32 * warps * elements // positions
-    return Tile(positions, samples, channels, _inner(head), warps, _backward_registers(head, warps))
+    # in steps of 32, 64 classes of four layers of 128 spill 232 bytes on sm_120
+    inner = UNITS_FIRST_INNER if head.deep and classes > 2 else _inner(head)
+    return Tile(positions, samples, channels, inner, warps, _backward_registers(head, warps))
 
 
 def _inner(head):
