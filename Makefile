@@ -59,7 +59,8 @@ ptx: $(STAMP)
 gpu: $(STAMP)
 	$(BIN)/python -m tests.gpu.lane --out gpu-results
 
-# Without a package index: in the Python that is there, which must have torch with CUDA, triton, numpy and pytest.
+# Without a package index: in the Python that is there, which must have torch with CUDA, triton, numpy, pytest and
+# setuptools from 70.1 on (an older one needs wheel beside it).
 gpu-offline:
 	$(PYTHON) -m pip install --quiet --no-index --no-deps --no-build-isolation -e .
 	$(PYTHON) -m tests.gpu.lane --out gpu-results
