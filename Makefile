@@ -52,7 +52,7 @@ demo: $(STAMP)
 docs-check: $(STAMP)
 	$(BIN)/python -m tests.docs.check
 
-# The compiled kernels executed on a CPU, for four architectures: about forty minutes on one core.
+# The compiled kernels executed on a CPU, for four architectures: about twenty minutes on one core.
 ptx: $(STAMP)
 	$(BIN)/python -m pytest -q -m ptx
 
