@@ -81,9 +81,7 @@ def fenced_product(a, b, accumulator, PRECISION: tl.constexpr):
 @triton.jit
 def fenced(z):
     """z (float32) behind a move that LLVM leaves alone, so that what made it is not fused with what is made of it."""
-    if not INTERPRETED:
-        z = tl.inline_asm_elementwise("mov.b32 $0, $1;", "=r,r", [z], dtype=tl.float32, is_pure=True, pack=1)
-    return z
+    return _moved(z, True)
 
 
 @triton.jit
@@ -93,9 +91,17 @@ def again(h, REPEATED: tl.constexpr):
     Else the compiler lays them out once and keeps what a thread reads of them from the first product to the last: more
     than 32 units of its positions are more than there are registers, up to 3.7 kB of stack with 17 classes of NeRDc.
     """
-    if REPEATED and h.shape[0] > 32 and not INTERPRETED:
-        h = tl.inline_asm_elementwise("mov.b32 $0, $1;", "=r,r", [h], dtype=tl.float32, is_pure=False, pack=1)
+    if REPEATED and h.shape[0] > 32:
+        h = _moved(h, False)
     return h
+
+
+@triton.jit
+def _moved(z, IS_PURE: tl.constexpr):
+    """z (float32) by an instruction of its own, where it is not IS_PURE by one more at every call."""
+    if not INTERPRETED:
+        z = tl.inline_asm_elementwise("mov.b32 $0, $1;", "=r,r", [z], dtype=tl.float32, is_pure=IS_PURE, pack=1)
+    return z
 
 
 @triton.jit

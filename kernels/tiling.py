@@ -63,7 +63,7 @@ class Head:
 
     @property
     def deep(self):
-        """Whether the last layer, of NeRDc, makes K C outputs of more than 64 units."""
+        """Whether the last layer is one of NeRDc with more than 64 units."""
         return not self.modulates and self.padded[-1] > WIDE
 
     @property
@@ -213,8 +213,10 @@ def _forward_registers(head, warps):
     wide_map = head.in_channels > 32 and (head.widest > 32 or head.products != "ieee")
     if head.layers > 2 or head.widest > WIDE or wide_map or (head.out_channels > 1 and not head.modulates):
         return 255
-    if head.out_channels > 1 or head.widest > 32:
-        return 128 if head.in_channels <= 16 or head.out_channels > 1 else 168
+    if head.out_channels > 1:  # at 128 the three products of tf32x3 spill 152 bytes with layers of 64
+        return 168 if head.products == "tf32x3" and head.widest > 32 else 128
+    if head.widest > 32:
+        return 128 if head.in_channels <= 16 else 168
     return 80 if head.in_channels <= 16 else 96 if head.in_channels <= 32 else 168
 
 

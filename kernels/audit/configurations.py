@@ -47,7 +47,7 @@ class Configuration:
         return widest_access(self)
 
 
-SPILLED = 160  # bytes of stack that may be left beyond the paper's sizes: 40 numbers, moved outside of the batch loop
+SPILLED = 128  # bytes of stack that may be left beyond the paper's sizes: 32 numbers, moved outside of the batch loop
 
 
 @dataclass(frozen=True)
@@ -176,7 +176,7 @@ def budget(configuration, step, architecture):
         threads = 32 * step.options["num_warps"]
         features = tile["SAMPLES"] * tile["POSITIONS"] * min(tile["CHANNELS"], tile["C"]) * item // threads
         if name == "apply_forward":
-            return Budget(stack, widest_access(configuration), features, resident=resident)
+            return Budget(stack=stack, resident=resident, width=widest_access(configuration), loaded=features)
         width = min(widest_access(configuration), tile["POSITIONS"] * tile["CHANNELS"] * item // threads)
-        return Budget(stack, width, features, features, resident)
-    return Budget(stack, resident=resident)
+        return Budget(stack=stack, resident=resident, width=width, loaded=features, stored=features)
+    return Budget(stack=stack, resident=resident)
